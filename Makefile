@@ -1,0 +1,92 @@
+# Four questions as a pipeline. Every stage is one call of `python -m pipeline`; it makes what it needs and is missing.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+READY := .venv/ready
+
+# $(call option,NAME,--dotted.name …): the value of a variable the user gave, even an empty one, under each of the names.
+option = $(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))"))
+
+DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) $(call option,CONFIG,--config)
+CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
+SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds)
+PIPELINE         = $(BIN)/python -m pipeline
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo all prepare classify sweep report ui test lint format lock clean distclean
+
+help: ## this list
+	@echo 'Usage: make TARGET [VARIABLE=value …]'
+	@echo
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'Variables'
+	@echo '  VARS="0.01 0.05 0.1"   noise variances of a sweep, pixels running from 0 to 1'
+	@echo '  EPOCHS=3               passes over the training images'
+	@echo '  SEEDS="0 1 2"          repetitions'
+	@echo '  MODEL=name             network of classify or of sweep (then one or several)'
+	@echo '  DATA=full|demo         MNIST and CIFAR-10, or the bundled images; not given: full if it can be had'
+	@echo '  SOURCE=folder          where MNIST as CSV and CIFAR-10 lie, instead of downloading them'
+	@echo '  CONFIG=file.yaml       another experiment file than experiments/full.yaml or demo.yaml'
+	@echo '  ARGS="--name value"    anything else in a configuration, by its dotted name'
+	@echo '  PORT=5000              of the MLflow UI'
+
+setup: $(READY) ## the virtual environment in .venv, with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s; name another with PYTHON=" % sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## everything on the bundled images, offline, in under two minutes
+	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(ARGS)
+
+all: $(READY) ## everything: prepare, classify, sweep, report
+	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(ARGS)
+
+prepare: $(READY) ## read MNIST (CSV) and CIFAR-10, once
+	@$(PIPELINE) prepare $(DATA_OPTIONS) $(ARGS)
+
+classify: $(READY) ## train and measure a digit classifier
+	@$(PIPELINE) classify $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(call option,MODEL,--classify.model) $(ARGS)
+
+sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
+	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(call option,MODEL,--sweep.models) $(ARGS)
+
+report: $(READY) ## write reports/output/report.en.md from the tracked runs
+	@$(PIPELINE) report $(DATA_OPTIONS) $(ARGS)
+
+ui: $(READY) ## compare the runs in the MLflow UI
+	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
+
+test: $(READY) ## the tests that take minutes, not longer; ALL=1: every one
+	$(BIN)/python -m pytest $(if $(ALL),-m '')
+
+lint: $(READY) ## style, types, and the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Public versions only, and none of the CUDA packages: torch's own metadata brings what a platform needs.
+lock: $(READY) ## pin the dependencies of pyproject.toml anew in requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --extra dev --no-annotate \
+		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+	sed -i.old -E '/^(cuda-|nvidia-|triton)/d' requirements.lock && rm requirements.lock.old
+
+clean: ## delete caches of code and the generated report; data, runs and .venv stay
+	rm -rf reports/output build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## delete all that was made here: prepared data, every tracked run, .venv
+	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlruns *.egg-info

@@ -1,0 +1,169 @@
+"""The command line: `python -m pipeline STAGE [options]`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pipeline.config import PROJECT_ROOT, Config
+from pipeline.console import complain, say
+from pipeline.data import catalog
+from pipeline.errors import NonFiniteLossError, UserError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser, Namespace
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline."""
+
+    title: str
+    needs: tuple[catalog.Role, ...] = ()
+    """The data it works on."""
+    needs_every: bool = True
+    """Whether it needs all of them, or makes do with what there is."""
+
+
+STAGES = {
+    "prepare": Stage("read MNIST from CSV and CIFAR-10, once", catalog.ROLES),
+    "classify": Stage("train and measure a digit classifier", ("digits",)),
+    "sweep": Stage("train and measure a denoiser for each noise variance", ("colour",)),
+    "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
+    "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
+    "ui": Stage("compare runs in the MLflow UI"),
+}
+# Options that take a list: words separated by spaces or commas will do, as make passes them.
+LISTS = ("--sweep.variances", "--sweep.models", "--sweep.seeds", "--classify.seeds")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 interrupted."""
+    try:
+        stage, config, notice = configure(list(sys.argv[1:] if arguments is None else arguments))
+        if notice:
+            say(notice)
+        import_module(f"pipeline.stages.{stage}").run(config)
+        if notice:
+            say(notice)
+    except UserError as error:
+        complain(f"error: {error}")
+        return 2
+    except NonFiniteLossError as error:
+        complain(f"failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from the last finished trial")
+        return 130
+    return 0
+
+
+def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
+    """The stage and its configuration, and what to say about the data if nobody chose it.
+
+    Without `--config` the settings are those of the experiment file named after the data: `experiments/full.yaml` or
+    `experiments/demo.yaml`.
+    """
+    parser = make_parser()
+    arguments = with_lists(arguments)
+    given = parse(parser, arguments)
+    stage, config = given.stage, config_of(given)
+    needs = STAGES[stage].needs
+    if not needs:
+        return stage, config, None
+
+    choice = catalog.choose(config.data, config.run, needs, STAGES[stage].needs_every)
+    if given.config is None:
+        defaults = PROJECT_ROOT / "experiments" / f"{choice}.yaml"
+        given = parse(parser, [f"--config={defaults}", *arguments])
+        config = config_of(given)
+    notice = None
+    if config.data.choice == "auto" and choice == "demo":
+        notice = (
+            "This runs on the demo's data: MNIST and CIFAR-10 are not here and can't be downloaded; "
+            f"{catalog.FULL_DATA_HINT}"
+        )
+    return stage, replace(config, data=replace(config.data, choice=choice)), notice
+
+
+def make_parser() -> ArgumentParser:
+    """A parser of all configuration, by dotted names."""
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    stages = "\n".join(f"  {name:10} {stage.title}" for name, stage in STAGES.items())
+    parser = ArgumentParser(
+        prog="python -m pipeline",
+        description=f"Four homework questions as a pipeline. Stages:\n\n{stages}",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("stage", choices=list(STAGES), help="what to do")
+    parser.add_argument("--config", action="config", help="experiment file (YAML); default: experiments/<data>.yaml")
+    parser.add_class_arguments(Config)
+    return parser
+
+
+def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """Parse, or raise `UserError` in one line with the nearest option there is."""
+    from jsonargparse import ArgumentError
+
+    try:
+        given: Namespace = parser.instantiate(parser.parse_args(arguments))
+    except ArgumentError as error:
+        raise UserError(explain(str(error), parser)) from error
+    return given
+
+
+def config_of(given: Namespace) -> Config:
+    """The configuration among parsed arguments."""
+    return Config(**{field.name: given[field.name] for field in fields(Config)})
+
+
+def with_lists(arguments: list[str]) -> list[str]:
+    """Write the values of list options as the parser reads lists: "0.01 0.05" → "[0.01, 0.05]"."""
+    result = []
+    after: str | None = None
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if equals and option in LISTS:
+            argument = f"{option}={as_list(value)}"
+        elif after in LISTS:
+            argument = as_list(argument)
+        after = argument
+        result.append(argument)
+    return result
+
+
+def as_list(words: str) -> str:
+    """Words as a YAML list, unless they are one."""
+    return words if words.strip().startswith("[") else f"[{', '.join(words.replace(',', ' ').split())}]"
+
+
+def explain(message: str, parser: ArgumentParser) -> str:
+    """A parser's message as one line in plain words, with the nearest name for one it does not know."""
+    line = " ".join(message.split())
+    line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
+    for kind, words in {"float": "number", "int": "whole number", "tuple": "list"}.items():
+        line = line.replace(f"<class '{kind}'>", words)
+    line = re.sub(r"Expected a typing\.Literal\[([^]]+)\]", r"Expected one of \1", line)
+
+    unknown = (
+        re.search(r"unrecognized arguments: --([\w.]+)", line)
+        or re.search(r"Option '([\w.]+)' is not accepted", line)
+        or re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", line)
+    )
+    if unknown:
+        name = ".".join(unknown.groups())
+        near = get_close_matches(name, list(parser.get_defaults().keys()), n=1)
+        line = f"there is no option {name}; {f'did you mean {near[0]}?' if near else 'see --help'}"
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

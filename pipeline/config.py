@@ -1,0 +1,239 @@
+"""All that decides a result, and apart from it all that does not.
+
+A `Config` is read from a YAML file in `experiments/` and overridden by dotted names on the command line. From it the
+stages make `Trial`s: one trained model each, holding exactly what decides its numbers. `Run` holds the rest: where
+results are kept and on what they are computed. Nothing here imports anything heavy, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import UserError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+def require_some(name: str, values: Sequence[object], example: str) -> None:
+    """Refuse an empty list."""
+    if not values:
+        raise UserError(f"{name} is empty; give at least one, for example {example}")
+
+
+def require_positive(name: str, values: Iterable[float]) -> None:
+    """Refuse what is not a finite number above 0."""
+    for value in values:
+        if not (value > 0 and math.isfinite(value)):
+            raise UserError(f"{name}: {value:g} is not a positive number")
+
+
+def require_distinct(name: str, values: Sequence[object]) -> None:
+    """Refuse a value given twice: it would be one trial, counted as two."""
+    for value in values:
+        if values.count(value) > 1:
+            raise UserError(f"{name}: {value} is given more than once")
+
+
+def require_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Refuse an empty list, repeated seeds, and seeds below 0."""
+    require_some(name, seeds, 'SEEDS="0 1 2"')
+    require_distinct(name, seeds)
+    for seed in seeds:
+        if seed < 0:
+            raise UserError(f"{name}: {seed} is below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images to use."""
+
+    choice: Literal["auto", "full", "demo"] = "auto"
+    """full: MNIST and CIFAR-10; demo: images inside the dependencies; auto: full if it can be had, else demo."""
+
+    source: Path | None = None
+    """Folder with mnist_train.csv, mnist_test.csv and CIFAR-10; nothing is downloaded and nothing is written there."""
+
+    validation: float = 0.1
+    """Share of the training images held out for validation, strictly between 0 and 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation < 1:
+            raise UserError(f"data.validation is {self.validation}; give a share between 0 and 1, such as 0.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How one network is trained."""
+
+    epochs: int = 3
+    """Passes over the training images."""
+
+    batch_size: int = 128
+    """Images a step."""
+
+    learning_rate: float = 0.003
+    """Peak of the one-cycle schedule."""
+
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic inside the network; auto: bfloat16 where the hardware has it natively, else float32."""
+
+    def __post_init__(self) -> None:
+        require_positive("training.epochs", [self.epochs])
+        require_positive("training.batch_size", [self.batch_size])
+        require_positive("training.learning_rate", [self.learning_rate])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classify:
+    """A digit classifier, trained once a seed."""
+
+    model: str = "cnn"
+    """Name of a network in pipeline.models.CLASSIFIERS."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The network's own keyword arguments."""
+
+    seeds: tuple[int, ...] = (0,)
+    """One trial a seed."""
+
+    label_smoothing: float = 0.05
+    """Share of the target spread evenly over all classes."""
+
+    training: Training = Training()
+
+    def __post_init__(self) -> None:
+        require_seeds("classify.seeds", self.seeds)
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"classify.label_smoothing is {self.label_smoothing}; give a share from 0 to below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Denoisers, trained once a model, variance and seed."""
+
+    models: tuple[str, ...] = ("autoencoder",)
+    """Names of networks in pipeline.models.DENOISERS."""
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Keyword arguments of the networks, by the network's name."""
+
+    variances: tuple[float, ...] = (0.01, 0.05, 0.1)
+    """Variances of the zero-mean Gaussian noise, pixels running from 0 to 1."""
+
+    clip: bool = False
+    """Clip noisy images to [0, 1], as a camera would. Then the noise is no longer Gaussian and looks weaker."""
+
+    seeds: tuple[int, ...] = (0,)
+    """One trial a seed."""
+
+    training: Training = Training(learning_rate=0.002)
+
+    def __post_init__(self) -> None:
+        require_some("sweep.variances", self.variances, 'VARS="0.01 0.05 0.1"')
+        require_positive("sweep.variances", self.variances)
+        require_distinct("sweep.variances", self.variances)
+        require_some("sweep.models", self.models, "MODEL=autoencoder")
+        require_distinct("sweep.models", self.models)
+        require_seeds("sweep.seeds", self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the report step does about stages that have not been run."""
+
+    run_missing: bool = True
+    """Run classify and sweep first where the store has no finished run of them; false: report what there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ui:
+    """The MLflow UI."""
+
+    port: int = 5000
+    """Port on the loopback interface."""
+
+    open_browser: bool = True
+    """Open the first link in a browser, if there is a screen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where results are kept and what computes them: never part of a trial's identity."""
+
+    home: Path = PROJECT_ROOT
+    """Folder of the caches, of the tracking store and of the report."""
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
+    """auto: the first there is of cuda, mps, cpu."""
+
+    threads: int = 0
+    """Threads of a trial on the CPU; 0: one a core."""
+
+    tracking_uri: str | None = None
+    """MLflow tracking store; default: MLFLOW_TRACKING_URI, else mlflow.db in `home`."""
+
+    @property
+    def cache(self) -> Path:
+        """Prepared data and downloads; all of it can be made again."""
+        return self.home / ".cache"
+
+    @property
+    def output(self) -> Path:
+        """Where the report step writes."""
+        return self.home / "reports" / "output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment file: the settings of every stage."""
+
+    data: Data = Data()
+    classify: Classify = Classify()
+    sweep: Sweep = Sweep()
+    report: Report = Report()
+    ui: Ui = Ui()
+    run: Run = Run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trained model: everything that can change its numbers, and nothing else."""
+
+    dataset: str
+    """Name of a prepared store."""
+    model: str
+    settings: dict[str, Any]
+    seed: int
+    validation: float
+    training: Training
+
+    @property
+    def name(self) -> str:
+        """What people call it. Never parsed."""
+        return f"{self.model} · seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationTrial(Trial):
+    """One digit classifier."""
+
+    label_smoothing: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoisingTrial(Trial):
+    """One denoiser for one noise variance."""
+
+    variance: float
+    clip: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} · σ²={self.variance:g} · seed {self.seed}"

@@ -1,0 +1,85 @@
+"""What is said on the terminal: one console, progress bars on it, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
+from rich.table import Table
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120  # a file or a pipe has no width of its own, and rich would take 80
+
+
+def say(message: str) -> None:
+    """Print one line for people. Square brackets are printed as they are."""
+    console.print(message, markup=False, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Print one line to standard error."""
+    Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True, style="red")
+
+
+def waiting(what: str) -> AbstractContextManager[object]:
+    """Show that something longer is under way: a spinner on a terminal, one line elsewhere."""
+    if console.is_terminal:
+        return Status(what, console=console)
+    say(f"{what} …")
+    return nullcontext()
+
+
+def table(title: str, rows: Iterable[Mapping[str, object]]) -> None:
+    """Print rows of equal keys as a table."""
+    rows = list(rows)
+    if not rows:
+        return
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for column in rows[0]:
+        grid.add_column(column)
+    for row in rows:
+        grid.add_row(*(str(value) for value in row.values()))
+    console.print(grid)
+
+
+class TrainingProgress:
+    """Observer of a fit that shows it: a bar on a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: Progress | None = None
+
+    def fit_started(self, steps: int) -> None:
+        if console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task(self.name, total=steps, figures="")
+        else:
+            say(f"{self.name}: {steps} steps")
+
+    def step_finished(self, step: int, loss: float) -> None:
+        if self.bar:
+            self.bar.update(self.task, completed=step, figures=f"loss {loss:.4g}")
+
+    def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        figures = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+        if self.bar:
+            self.bar.update(self.task, figures=figures)
+        else:
+            say(f"{self.name}: epoch {epoch}  {figures}")
+
+    def fit_finished(self) -> None:
+        if self.bar:
+            self.bar.stop()

@@ -1,0 +1,62 @@
+"""The meaning of source files, as a digest: what makes prepared data and finished trials stale."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@cache
+def module_digest(file: Path) -> str:
+    """sha256 of a module's syntax tree without docstrings: comments and layout do not count."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [statement for statement in node.body if not is_bare_string(statement)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def is_bare_string(statement: ast.stmt) -> bool:
+    """Docstrings, and the strings that document fields: a statement that is nothing but a string."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def module_file(module: str) -> Path:
+    """The file of a module of this package, without importing it."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def code_digest(files: Iterable[Path]) -> str:
+    """One digest of several modules."""
+    return hashlib.sha256("".join(module_digest(file) for file in files).encode()).hexdigest()
+
+
+def imported_modules(module: str, rooms: Iterable[str]) -> list[str]:
+    """A module and all that it imports, directly or not, from the given rooms (`pipeline.data`, …), sorted.
+
+    Imports inside functions count: whatever a trial may run is found. Nothing is imported to find out.
+    """
+    rooms = tuple(rooms)
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or not name.startswith(rooms) or not module_file(name).exists():
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(module_file(name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return sorted(found)

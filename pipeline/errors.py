@@ -1,0 +1,9 @@
+"""The kinds of errors that are not bugs: each is printed as one line, without a traceback."""
+
+
+class UserError(Exception):
+    """Something the user can mend: what is wrong, where, and what to do, in one line. Exit code 2."""
+
+
+class NonFiniteLossError(Exception):
+    """The loss of a trial became infinite or not a number. Exit code 1."""

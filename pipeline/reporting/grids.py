@@ -1,0 +1,71 @@
+"""Test images side by side, enlarged without smoothing so that single pixels can be judged."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.metrics.image import psnr
+
+GAP = 2
+COLUMNS = 5
+
+
+def block_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor, enlarge: int = 4) -> Image.Image:
+    """Blocks of five columns and three rows: clean, noisy, denoised. Each (n, c, h, w) in [0, 1].
+
+    Nearly square, because the MLflow UI shows images no larger than 256 pixels on their longer side: ten columns
+    would be too small to see.
+    """
+    rows = [
+        part[first : first + COLUMNS] for first in range(0, len(clean), COLUMNS) for part in (clean, noisy, denoised)
+    ]
+    return image_of(rows, enlarge)
+
+
+def image_of(rows: list[torch.Tensor], enlarge: int) -> Image.Image:
+    """Rows of images with white gaps, each pixel `enlarge` times as large."""
+    _, c, h, w = rows[0].shape
+    columns = max(len(row) for row in rows)
+    canvas = np.full((len(rows) * (h * enlarge + GAP) - GAP, columns * (w * enlarge + GAP) - GAP, c), 255, np.uint8)
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+            top, left = i * (h * enlarge + GAP), j * (w * enlarge + GAP)
+            block = np.kron(pixels, np.ones((enlarge, enlarge, 1), np.uint8))
+            canvas[top : top + h * enlarge, left : left + w * enlarge] = block
+    return Image.fromarray(canvas.squeeze(2) if c == 1 else canvas)
+
+
+def labelled_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor, title: str) -> Figure:
+    """Ten columns and three named rows, with each image's PSNR in dB under it. Each (n, c, h, w) in [0, 1]."""
+    rows = {"clean": clean, "noisy": noisy, "denoised": denoised}
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(len(rows), len(clean), squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        quality = psnr(images, clean)
+        for ax, image, decibels in zip(line, images, quality, strict=True):
+            ax.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            if name != "clean":
+                ax.set_xlabel(f"{decibels:.1f} dB", fontsize=9)
+        line[0].set_ylabel(name, fontsize=11)
+    return figure
+
+
+def digit_grid(images: torch.Tensor, captions: list[str], title: str, columns: int = 10) -> Figure:
+    """Digits (n, 1, h, w) in [0, 1], each with a caption above."""
+    lines = max(1, -(-len(images) // columns))
+    figure = Figure(figsize=(columns * 1.1, lines * 1.35 + 0.5), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(lines, columns, squeeze=False).flat
+    for ax in axes:
+        ax.axis("off")
+    for ax, image, caption in zip(axes, images, captions, strict=False):
+        ax.imshow(image[0].numpy(), interpolation="nearest", cmap="gray_r", vmin=0, vmax=1)
+        ax.set_title(caption, fontsize=8)
+    return figure

@@ -1,0 +1,47 @@
+"""What a report is made from, and whether one was made from just that. Nothing heavy is imported to find out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import PROJECT_ROOT
+from pipeline.data.source_code import code_digest
+from pipeline.data.store import ImageStore, Manifest
+from pipeline.tracking.store import RunRecord
+
+TEMPLATES = Path(__file__).parent / "templates"
+ANSWERS = PROJECT_ROOT / "reports" / "answers"
+
+
+@dataclass(frozen=True)
+class Part:
+    """The runs behind one question, and the data they were computed on."""
+
+    data: Manifest
+    runs: Sequence[RunRecord]
+    clip: bool = False
+
+    @classmethod
+    def of(cls, images: ImageStore | None, runs: Sequence[RunRecord], clip: bool = False) -> Part | None:
+        """A part, or None where nothing has been run."""
+        return cls(images.manifest, runs, clip) if images and runs else None
+
+
+def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
+    """Digest of all that a report is made from: the same inputs, the same report."""
+    runs = [(run.run_id, sorted(run.metrics.items())) for part in parts if part for run in part.runs]
+    files = [*sorted(TEMPLATES.iterdir()), *sorted(ANSWERS.iterdir())]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    code = code_digest(sorted(Path(__file__).parent.glob("*.py")))
+    return hashlib.sha256(repr((demo, runs, texts, code)).encode()).hexdigest()[:16]
+
+
+def is_current(report: Path, inputs: str) -> bool:
+    """Whether a report was made from these inputs. It says so in its first line."""
+    if not report.exists():
+        return False
+    with report.open(encoding="utf-8") as file:
+        return f"inputs: {inputs} " in file.readline()

@@ -1,0 +1,133 @@
+"""The report: gathers what the tracked runs say, draws it, and fills the template."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pipeline.metrics.image import SSIM_VARIANT
+from pipeline.reporting import collect, figures
+from pipeline.reporting.inputs import ANSWERS, Part
+from pipeline.reporting.render import render
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord, TrackingStore
+
+QUESTIONS = ("gan", "batch-norm")
+TEMPLATE = "report.en.md.j2"
+
+
+def write_report(
+    report: Path,
+    store: TrackingStore,
+    digits: Part | None,
+    colour: Part | None,
+    *,
+    demo: bool,
+    full_data_hint: str,
+    inputs: str,
+) -> None:
+    """Draw the figures beside the report, then write it; one that can't be finished leaves the old text in place."""
+    pictures = report.parent / "figures"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir(parents=True)
+    context = {
+        "inputs": inputs,
+        "demo": demo,
+        "full_data_hint": full_data_hint,
+        "ssim_variant": SSIM_VARIANT,
+        "digits": digits_context(store, digits, pictures) if digits else None,
+        "colour": colour_context(store, colour, pictures) if colour else None,
+        "answers": {name: (ANSWERS / f"{name}.en.md").read_text(encoding="utf-8") for name in QUESTIONS},
+        "environment": environment([digits, colour]),
+    }
+    text = render(TEMPLATE, context)
+    report.with_suffix(".tmp").write_text(text, encoding="utf-8")
+    report.with_suffix(".tmp").replace(report)
+
+
+def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """What both questions have in common; `runs` are those that figures come from."""
+    first, end = part.data.splits["test"]
+    return {
+        "data": part.data,
+        "test_count": end - first,
+        "runs": sorted(runs, key=lambda run: (run.name, run.run_id)),
+        "commands": sorted({run.tags[keys.COMMAND] for run in runs}),
+    }
+
+
+def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
+    """A row a setting, the last one first, with the figures of that one's first seed."""
+    settings = collect.by_setting(part.runs)
+    shown = settings[0]
+    curves = [
+        {"run": run.name, "epoch": point.step, "accuracy": point.value}
+        for run in shown
+        for point in store.client.get_metric_history(run.run_id, keys.VAL_ACCURACY)
+    ]
+    return {
+        **part_context(part, [run for setting in settings for run in setting]),
+        "rows": [collect.classification_row(setting) for setting in settings],
+        "curves": save(figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
+        "confusion": copy(store, shown[0], "confusion_matrix.png", pictures / "confusion_matrix.png"),
+        "misclassified": copy(store, shown[0], "misclassified.png", pictures / "misclassified.png"),
+    }
+
+
+def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
+    """Tables and figures of the denoisers: the ten images of the first seed of every trained model and variance."""
+    results = collect.denoising_results(part.runs)
+    rows = collect.denoising_summary(results)
+    runs = {run.run_id: run for run in part.runs}
+    grids = [
+        {
+            "model": row.model,
+            "variance": row.variance,
+            "file": copy(store, runs[row.runs[0]], "grid.png", pictures / f"grid-{row.model}-{row.variance:g}.png"),
+        }
+        for row in rows
+        if row.trained
+    ]
+    return {
+        **part_context(part, part.runs),
+        "clip": part.clip,
+        "rows": rows,
+        "quality": save(figures.quality_over_variance(results), pictures / "quality_over_variance.png"),
+        "grids": grids,
+    }
+
+
+def environment(parts: Sequence[Part | None]) -> dict[str, list[str]]:
+    """Rows of the environment table: what the runs say of where they were computed, all values if they differ."""
+    names = {
+        "device": keys.DEVICE,
+        "precision": "precision",
+        **{package: f"{keys.VERSIONS}{package}" for package in ("python", "torch", "torchvision", "mlflow")},
+        "commit": "mlflow.source.git.commit",
+        "uncommitted changes": keys.GIT_DIRTY,
+    }
+
+    def values(part: Part | None, key: str) -> str:
+        found = {(run.params | run.tags).get(key, "–") for run in part.runs} if part else set()
+        return ", ".join(sorted(found)) or "–"
+
+    return {name: [values(part, key) for part in parts] for name, key in names.items()}
+
+
+def save(figure: Figure, file: Path) -> str:
+    """Write a figure; returns its path as the report, in the folder above, writes it."""
+    figure.savefig(file)
+    return f"{file.parent.name}/{file.name}"
+
+
+def copy(store: TrackingStore, run: RunRecord, artifact: str, file: Path) -> str:
+    """Fetch an artifact of a run; returns its path as the report, in the folder above, writes it."""
+    fetched = store.download(run.run_id, artifact, file.parent / run.run_id)
+    fetched.replace(file)
+    fetched.parent.rmdir()
+    return f"{file.parent.name}/{file.name}"

@@ -1,0 +1,48 @@
+"""What classify and sweep have in common: say what is done and what is not, and do the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+
+from pipeline.config import Run
+from pipeline.console import say
+from pipeline.data.store import ImageStore
+from pipeline.errors import UserError
+from pipeline.sweeps.plan import Planned, plan
+from pipeline.tracking.store import TrackingStore
+
+
+def run_missing(
+    stage: str,
+    planned: Sequence[Planned],
+    images: ImageStore,
+    recipe: str,
+    store: TrackingStore,
+    experiment_id: str,
+    run: Run,
+) -> list[Planned]:
+    """Run the trials that have no finished run, one after the other; returns the plan with every run filled in."""
+    for one in planned:
+        say(f"{stage:9} {one.trial.name}: {f'reuse (done, run {one.run.run_id[:8]})' if one.run else 'run'}")
+    missing = [one for one in planned if one.run is None]
+    if not missing:
+        return list(planned)
+
+    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+    from pipeline.sweeps.plan import CLASSIFICATION
+    from pipeline.sweeps.trial import run_trial
+
+    for one in missing:
+        require_known(one.trial.model, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
+    for one in missing:
+        run_trial(one, images, store, experiment_id, run)
+    return plan([one.trial for one in planned], images, recipe, store, experiment_id)
+
+
+def require_known(name: str, known: Collection[str]) -> None:
+    """Refuse a network that isn't in the table, naming the nearest that is."""
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
+        raise UserError(f"no network called {name!r}; {hint}")

@@ -1,0 +1,120 @@
+"""Run one trial: train, measure, and write everything about it into one run."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from matplotlib.figure import Figure
+
+from pipeline.config import ClassificationTrial, DenoisingTrial, Run, Trial
+from pipeline.console import TrainingProgress
+from pipeline.data.store import ImageStore
+from pipeline.metrics.classification import confusion_matrix
+from pipeline.reporting import figures, grids
+from pipeline.sweeps.plan import Planned
+from pipeline.tracking import keys
+from pipeline.tracking.runs import Recorder, recording
+from pipeline.tracking.store import TrackingStore
+from pipeline.training.build import in_memory_format
+from pipeline.training.classification import ClassificationResult, train_classifier
+from pipeline.training.denoising import DenoisingResult, train_denoiser
+from pipeline.training.device import choose_device, device_name
+from pipeline.training.observer import Observers
+
+HARDEST = 30
+
+
+def run_trial(planned: Planned, images: ImageStore, store: TrackingStore, experiment_id: str, run: Run) -> None:
+    """Train and measure one trial in a run of its own."""
+    trial, identity = planned.trial, planned.identity
+    device = choose_device(run)
+    tags = {
+        keys.IDENTITY: identity.text,
+        keys.DATA_DIGEST: images.manifest.digest,
+        keys.DEVICE: device_name(device),
+    }
+    with recording(store, experiment_id, trial.name, keys.KIND_TRIAL, identity.fingerprint, tags) as recorder:
+        recorder.dataset(images, "train, test")
+        recorder.json(json.loads(identity.text), "config/trial.json")
+        observer = Observers([TrainingProgress(trial.name), recorder])
+        if isinstance(trial, ClassificationTrial):
+            classified = train_classifier(trial, images, device, observer)
+            recorder.params(params(trial, classified))
+            record_classifier(recorder, classified, images)
+        else:
+            assert isinstance(trial, DenoisingTrial)
+            denoised = train_denoiser(trial, images, device, observer)
+            recorder.params(params(trial, denoised))
+            record_denoiser(recorder, denoised, trial, images)
+
+
+def params(trial: Trial, result: ClassificationResult | DenoisingResult) -> dict[str, object]:
+    """The same keys with the same types for every trial, or MLflow's comparison drops runs: an untrained one has 0."""
+    training = trial.training
+    trained = result.parameters > 0
+    common = {
+        "model": trial.model,
+        "seed": trial.seed,
+        "settings": json.dumps(trial.settings, sort_keys=True),
+        "epochs": training.epochs * trained,
+        "batch_size": training.batch_size * trained,
+        "lr": training.learning_rate * trained,
+        "weight_decay": training.weight_decay * trained,
+        "precision": result.precision,
+        "params_n": result.parameters,
+        "dataset": trial.dataset,
+        "validation": trial.validation,
+    }
+    if isinstance(trial, ClassificationTrial):
+        return {**common, "label_smoothing": trial.label_smoothing}
+    assert isinstance(trial, DenoisingTrial)
+    untrained = {} if trained else {"steps": 0}
+    return {**common, **untrained, "variance": trial.variance, "clip": trial.clip}
+
+
+def record_classifier(recorder: Recorder, result: ClassificationResult, images: ImageStore) -> None:
+    """Final figures, the confusion matrix, the misclassified digits, and the model."""
+    recorder.metrics(result.metrics)
+    test = images.split("test")
+    labels = torch.from_numpy(images.labels[test.start : test.stop]).long()
+    classes = images.manifest.classes
+    title = f"{images.manifest.title}: {len(labels):,} test images, accuracy {result.metrics[keys.TEST_ACCURACY]:.2%}"
+    matrix = confusion_matrix(result.test_logits, labels)
+    recorder.figure(figures.confusion(matrix, classes, title), "confusion_matrix.png")
+    recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
+    recorder.model(plain(result.model), "classifier", pixels(images, [test[0], test[1]]))
+
+
+def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:
+    """The wrong answers, the most confident first."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    worst = wrong[confidence[wrong].argsort(descending=True)][:HARDEST]
+    test = images.split("test")
+    captions = [f"{labels[i]} → {predicted[i]} ({confidence[i]:.0%})" for i in worst]
+    title = f"{len(wrong)} of {len(labels):,} test images misclassified: true → predicted (confidence)"
+    if len(wrong) > HARDEST:
+        title += f", the {HARDEST} most confident"
+    return grids.digit_grid(pixels(images, [test[int(i)] for i in worst]), captions, title)
+
+
+def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: DenoisingTrial, images: ImageStore) -> None:
+    """Final figures, the ten examples, and the model if there is anything to keep."""
+    recorder.metrics(result.metrics)
+    shown = result.examples
+    recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), "examples/grid")
+    title = f"{trial.name}: ten test images, PSNR of each below it"
+    recorder.figure(grids.labelled_grid(shown.clean, shown.noisy, shown.denoised, title), "grid.png")
+    if result.parameters:
+        recorder.model(plain(result.model), "denoiser", shown.noisy[:2])
+
+
+def plain(model: torch.nn.Module) -> torch.nn.Module:
+    """The model as its export wants it: weights in plain order."""
+    return in_memory_format(model, torch.contiguous_format)
+
+
+def pixels(images: ImageStore, indices: list[int]) -> torch.Tensor:
+    """Images of a store as (n, c, h, w) float32 in [0, 1]."""
+    return torch.from_numpy(images.images[indices]).float() / 255

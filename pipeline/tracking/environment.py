@@ -1,0 +1,51 @@
+"""Where a run was computed: commit, versions, command."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import version
+
+from pipeline.config import PROJECT_ROOT
+from pipeline.tracking import keys
+
+PACKAGES = ("torch", "torchvision", "mlflow", "numpy", "scikit-image")
+
+
+@cache
+def environment_tags() -> dict[str, str]:
+    """Tags that every run carries."""
+    tags = {
+        "mlflow.user": user(),
+        "mlflow.source.name": "python -m pipeline",
+        keys.COMMAND: shlex.join(["python", "-m", "pipeline", *sys.argv[1:]]),
+        f"{keys.VERSIONS}python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    tags |= {f"{keys.VERSIONS}{package}": version(package) for package in PACKAGES}
+    commit = git("rev-parse", "HEAD")
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+        tags[keys.GIT_DIRTY] = str(bool(git("status", "--porcelain"))).lower()
+    return tags
+
+
+def user() -> str:
+    """The user's name, or "unknown" where the system has none for the number (as in some containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def git(*arguments: str) -> str | None:
+    """What git says about the project, or None where it is no checkout or there is no git."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,34 @@
+"""Names of tags and metrics in the tracking store. Nobody else spells one."""
+
+# Tags of a run.
+KIND = "kind"
+KIND_TRIAL = "trial"
+KIND_SUMMARY = "summary"
+FINGERPRINT = "fingerprint"
+IDENTITY = "trial.identity"
+"""JSON of what the fingerprint is made of."""
+COMPLETE = "trial.complete"
+"""Written last: a run is done only if it is FINISHED and has this."""
+FAILURE = "trial.failure"
+SWEEP = "sweep"
+"""Keys of the sweeps a run belongs to, separated by spaces."""
+REQUESTED = "sweep.requested"
+"""When a sweep was last asked for, on its summary run."""
+DATA_DIGEST = "data.digest"
+DEVICE = "device"
+GIT_DIRTY = "git.dirty"
+COMMAND = "command"
+VERSIONS = "version."
+
+# Tags of an experiment.
+PROJECT_ROOT = "project_root"
+
+# Metrics. Curves are logged at steps from 1; what is measured once, at step 0, where the UI draws bars.
+TRAIN_SECONDS = "time/train_s"
+TOTAL_SECONDS = "time/total_s"
+TEST_ACCURACY = "test/accuracy"
+TEST_LOSS = "test/loss"
+VAL_ACCURACY = "val/accuracy"
+TEST_PSNR = "test/psnr"
+TEST_SSIM = "test/ssim"
+TEST_PSNR_GAIN = "test/psnr_gain"

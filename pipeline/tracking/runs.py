@@ -1,0 +1,126 @@
+"""Writing one run: opened, filled, and closed with the right status whatever happens inside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.store import ImageStore
+from pipeline.tracking import keys
+from pipeline.tracking.environment import environment_tags
+from pipeline.tracking.store import TrackingStore
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+class Recorder:
+    """Writes to one run; also an observer of training, whose curves it logs from step 1."""
+
+    def __init__(self, store: TrackingStore, run_id: str) -> None:
+        self.client = store.client
+        self.run_id = run_id
+
+    def params(self, params: Mapping[str, object]) -> None:
+        """What was set: logged once."""
+        from mlflow.entities import Param
+
+        self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+    def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """What was measured, in one write."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.run_id, [Metric(key, value, now, step) for key, value in metrics.items()])
+
+    def tag(self, key: str, value: str) -> None:
+        """A text to search for."""
+        self.client.set_tag(self.run_id, key, value)
+
+    def figure(self, figure: Figure, file: str) -> None:
+        """A figure as an artifact at the root, where Compare shows it side by side."""
+        self.client.log_figure(self.run_id, figure, file)
+
+    def image(self, image: Image, key: str) -> None:
+        """An image for the chart view's grid: same key and step in every run, so they stand side by side."""
+        self.client.log_image(self.run_id, image, key=key, step=0)
+
+    def text(self, content: str, file: str) -> None:
+        """A text as an artifact."""
+        self.client.log_text(self.run_id, content, file)
+
+    def json(self, content: Mapping[str, Any], file: str) -> None:
+        """A dictionary as an artifact."""
+        self.client.log_dict(self.run_id, dict(content), file)
+
+    def dataset(self, images: ImageStore, context: str) -> None:
+        """What the run was computed from, under our own digest."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        manifest = images.manifest
+        source = json.dumps({"files": [vars(file) for file in manifest.sources]})
+        # MLflow takes at most 36 characters of digest.
+        dataset = Dataset(manifest.title, manifest.digest[:32], "local", source)
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def model(self, model: torch.nn.Module, name: str, example: torch.Tensor) -> None:
+        """The model in torch's export format, which loads without this project's code and without pickle.
+
+        `example` is a batch of at least 2: one image would fix the batch size to 1.
+        """
+        import mlflow
+
+        # Its advice on signatures and on devices does not apply: the example decides both.
+        logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)
+        mlflow.pytorch.log_model(
+            model.cpu().eval(),
+            name=name,
+            input_example=example.cpu().numpy(),
+            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
+        )
+
+    def fit_started(self, steps: int) -> None:
+        self.params({"steps": steps})
+
+    def step_finished(self, step: int, loss: float) -> None:
+        """A write a step would cost more than the step."""
+
+    def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.metrics(metrics, step=epoch)
+
+    def fit_finished(self) -> None:
+        """The run goes on: it is evaluated."""
+
+
+@contextmanager
+def recording(
+    store: TrackingStore, experiment_id: str, name: str, kind: str, fingerprint: str, tags: Mapping[str, str]
+) -> Iterator[Recorder]:
+    """A new run. Afterwards it is FINISHED and complete, or FAILED with the reason, or, interrupted, KILLED."""
+    import mlflow
+
+    tags = {keys.KIND: kind, keys.FINGERPRINT: fingerprint, **environment_tags(), **tags}
+    run_id = store.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+    recorder = Recorder(store, run_id)
+    started = time.monotonic()
+    mlflow.start_run(run_id=run_id)  # what log_model logs to
+    try:
+        yield recorder
+        recorder.metrics({keys.TOTAL_SECONDS: time.monotonic() - started})
+        recorder.tag(keys.COMPLETE, "1")
+    except KeyboardInterrupt:
+        mlflow.end_run("KILLED")
+        raise
+    except BaseException as error:
+        recorder.tag(keys.FAILURE, f"{type(error).__name__}: {error}")
+        mlflow.end_run("FAILED")
+        raise
+    mlflow.end_run("FINISHED")

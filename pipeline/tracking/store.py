@@ -1,0 +1,174 @@
+"""The tracking store: opened once a command, made whole before anything is written to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.config import Run
+from pipeline.console import waiting
+from pipeline.tracking import keys
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
+
+# No usage data is sent anywhere, and a model from the store can't run code when it is loaded.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+PAGE = 5000
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as it stands in the store."""
+
+    run_id: str
+    name: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    ended_ms: int
+    experiment_id: str
+
+    @classmethod
+    def of(cls, run: MlflowRun) -> RunRecord:
+        return cls(
+            run_id=run.info.run_id,
+            name=run.info.run_name,
+            params=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+            tags=dict(run.data.tags),
+            ended_ms=run.info.end_time or 0,
+            experiment_id=run.info.experiment_id,
+        )
+
+
+class TrackingStore:
+    """MLflow's store: runs go in through `recording`, come out as `RunRecord`s."""
+
+    def __init__(self, uri: str, client: MlflowClient, artifacts: Path | None) -> None:
+        self.uri = uri
+        self.client = client
+        self.artifacts = artifacts
+        """Folder of the artifacts of a local store; None where a server keeps them."""
+
+    def find_experiment(self, name: str, data_digest: str) -> str | None:
+        """Id of the experiment of a name that holds results on this data, or None."""
+        for candidate in (name, f"{name}-{data_digest[:8]}"):
+            experiment = self.client.get_experiment_by_name(candidate)
+            if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
+                return str(experiment.experiment_id)
+        return None
+
+    def experiment(self, name: str, data_digest: str, description: str) -> str:
+        """As `find_experiment`, made if missing. A name taken by other data gets the digest's first letters."""
+        found = self.find_experiment(name, data_digest)
+        if found is not None:
+            return found
+        if self.client.get_experiment_by_name(name) is not None:
+            name = f"{name}-{data_digest[:8]}"
+        tags = {
+            keys.DATA_DIGEST: data_digest,
+            "mlflow.experimentKind": "custom_model_development",
+            "mlflow.note.content": description,
+        }
+        location = None
+        if self.artifacts is not None:
+            tags[keys.PROJECT_ROOT] = str(self.artifacts.parent)
+            location = str(self.artifacts / name)
+        return str(self.client.create_experiment(name, artifact_location=location, tags=tags))
+
+    def experiments(self) -> list[tuple[str, str]]:
+        """(id, name) of the experiments that this project made, in the order of their names."""
+        found = self.client.search_experiments()
+        return sorted(
+            ((str(e.experiment_id), e.name) for e in found if keys.DATA_DIGEST in e.tags), key=lambda pair: pair[1]
+        )
+
+    def finished(self, experiment_id: str, kind: str) -> list[RunRecord]:
+        """Every complete run of a kind, oldest first."""
+        query = f"tags.{keys.KIND} = '{kind}' and tags.`{keys.COMPLETE}` = '1' and attributes.status = 'FINISHED'"
+        runs: list[RunRecord] = []
+        token = None
+        while True:
+            page = self.client.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
+            runs += map(RunRecord.of, page)
+            token = page.token
+            if not token:
+                return sorted(runs, key=lambda run: (run.ended_ms, run.run_id))
+
+    def add_to_sweep(self, run: RunRecord, sweep: str) -> None:
+        """Tag a run as part of a sweep, besides those it is part of already."""
+        sweeps = run.tags.get(keys.SWEEP, "").split()
+        if sweep not in sweeps:
+            self.client.set_tag(run.run_id, keys.SWEEP, " ".join([*sweeps, sweep]))
+
+    def download(self, run_id: str, artifact: str, folder: Path) -> Path:
+        """Copy an artifact of a run into a folder; returns the file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
+
+
+def store_uri(run: Run) -> str:
+    """Address of the tracking store: as configured, else MLFLOW_TRACKING_URI, else mlflow.db in the home folder.
+
+    The last is MLflow's own default seen from there, so a plain `mlflow ui` typed in that folder shows the same runs.
+    """
+    return run.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+
+
+def open_store(run: Run) -> TrackingStore:
+    """Open the tracking store; a local one is created whole first, by one process at a time.
+
+    Several processes opening a fresh SQLite file at once would each run MLflow's migrations, and most of them die.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    uri = store_uri(run)
+    artifacts = run.home.resolve() / "mlruns" if uri.startswith("sqlite:") else None
+    if artifacts:
+        create_sqlite(Path(uri.removeprefix("sqlite:///")), artifacts)
+
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    return TrackingStore(uri, mlflow.MlflowClient(), artifacts)
+
+
+def create_sqlite(file: Path, artifacts: Path) -> None:
+    """Make a SQLite store with all its tables, unless it is there."""
+    from filelock import FileLock
+
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file.with_name(f"{file.name}.lock")):
+        if file.exists():
+            return
+        with waiting("Creating the tracking store"):
+            # Under another name until all tables are there: the file's existence says that the store is whole.
+            building = file.with_name(f"{file.name}.building")
+            building.unlink(missing_ok=True)
+            migrate(building, artifacts)
+            building.rename(file)
+
+
+def migrate(file: Path, artifacts: Path) -> None:
+    """Write MLflow's tables into a new file and let go of it."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(f"sqlite:///{file}", str(artifacts)).engine.dispose()
+    # Readers and writers then do not wait for each other, and writing is about three times as fast.
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode=wal")

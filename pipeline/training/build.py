@@ -1,0 +1,54 @@
+"""From a trial to the network and the images it is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config import Trial
+from pipeline.data.store import ImageStore
+from pipeline.errors import UserError
+from pipeline.training.batches import Batches
+from pipeline.training.randomness import seed_of, validation_split
+
+EVALUATION_BATCH = 500
+
+
+def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any) -> nn.Module:
+    """A network of a trial with weights decided by its seed.
+
+    Raises `UserError` for settings that the network does not take.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(trial.seed, "weights"))
+        try:
+            network = models[trial.model](**arguments, **trial.settings)
+        except TypeError as error:
+            raise UserError(f"{trial.model} with settings {trial.settings}: {error}") from error
+    return in_memory_format(network, torch.channels_last)
+
+
+def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """A model with its weights in another order in memory. Convolutions on the CPU are faster in `channels_last`."""
+    return model.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return] # not in torch's stubs
+
+
+def split_batches(store: ImageStore, trial: Trial, device: torch.device) -> dict[str, Batches]:
+    """Batches of the parts "train", "validation" and "test" of a store, on a device."""
+    images = torch.from_numpy(store.images).to(device)
+    labels = torch.from_numpy(store.labels).long().to(device)
+    train, validation = validation_split(store.split("train"), trial.validation)
+    test = torch.tensor(store.split("test"))
+    return {
+        "train": Batches(images, labels, train, trial.training.batch_size),
+        "validation": Batches(images, labels, validation, EVALUATION_BATCH),
+        "test": Batches(images, labels, test, EVALUATION_BATCH),
+    }
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Numbers that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,96 @@
+"""Train a digit classifier and measure it: one trial from images to figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pipeline.config import ClassificationTrial
+from pipeline.data.store import ImageStore
+from pipeline.metrics.classification import accuracy
+from pipeline.models import CLASSIFIERS
+from pipeline.models.classifiers import Standardize
+from pipeline.training.batches import Batch, Batches
+from pipeline.training.build import build, count_parameters, split_batches
+from pipeline.training.device import arithmetic, choose_precision
+from pipeline.training.fit import fit
+from pipeline.training.observer import Observer
+
+
+@dataclass(frozen=True)
+class ClassificationResult:
+    """A trained classifier and what it does to the test images."""
+
+    model: nn.Module
+    """Takes (b, c, h, w) images in [0, 1], returns logits."""
+    metrics: dict[str, float]
+    test_logits: torch.Tensor
+    """(n, classes) float32, in the order of the test images."""
+    parameters: int
+    precision: str
+
+
+def train_classifier(
+    trial: ClassificationTrial, store: ImageStore, device: torch.device, observer: Observer
+) -> ClassificationResult:
+    """Train on the training images, watch on the validation images, look at the test images once, at the end."""
+    parts = split_batches(store, trial, device)
+    precision = choose_precision(trial.training, device)
+    channels, classes = store.manifest.shape[1], len(store.manifest.classes)
+    network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
+    model = nn.Sequential(Standardize(*channel_statistics(parts["train"])), network).to(device)
+
+    def objective(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
+        return F.cross_entropy(model(batch.images).float(), batch.labels, label_smoothing=trial.label_smoothing)
+
+    def figures(batches: Batches, split: str) -> tuple[dict[str, float], torch.Tensor]:
+        logits, labels = predict(model, batches, precision)
+        loss = F.cross_entropy(logits, labels).item()
+        return {f"{split}/loss": loss, f"{split}/accuracy": accuracy(logits, labels)}, logits
+
+    seconds = fit(
+        model,
+        parts["train"],
+        objective,
+        lambda _: figures(parts["validation"], "val")[0],
+        trial.training,
+        precision,
+        trial.seed,
+        observer,
+    )
+    metrics, logits = figures(parts["test"], "test")
+    return ClassificationResult(
+        model=model,
+        metrics={**metrics, "time/train_s": seconds},
+        test_logits=logits.cpu(),
+        parameters=count_parameters(model),
+        precision=str(precision).removeprefix("torch."),
+    )
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: Batches, precision: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (n, classes) float32 and labels (n,), in order."""
+    model.eval()
+    logits, labels = [], []
+    for batch in batches.in_order():
+        with arithmetic(precision, batch.images.device):
+            logits.append(model(batch.images).float())
+        labels.append(batch.labels)
+    return torch.cat(logits), torch.cat(labels)
+
+
+def channel_statistics(batches: Batches) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation a channel over the batches' images, on the [0, 1] scale."""
+    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    for part in batches.indices.split(10_000):
+        pixels = batches.images[part.to(batches.images.device)].cpu().double().div_(255)
+        total = total + pixels.sum(dim=(0, 2, 3))
+        squares = squares + pixels.square().sum(dim=(0, 2, 3))
+        count += pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=1e-6).sqrt()
+    return mean.tolist(), std.tolist()

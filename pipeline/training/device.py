@@ -1,0 +1,54 @@
+"""The device, its threads and its arithmetic."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from pipeline.config import Run, Training
+from pipeline.errors import UserError
+
+
+def choose_device(run: Run) -> torch.device:
+    """The device asked for, or the first there is of cuda, mps, cpu; sets the CPU threads as well.
+
+    Raises `UserError` for a device that this machine does not have.
+    """
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if run.device == "auto":
+        return torch.device(next(name for name, there in present.items() if there))
+    if not present[run.device]:
+        raise UserError(
+            f"run.device: {run.device} is not available here; there is {', '.join(filter(present.get, present))}"
+        )
+    return torch.device(run.device)
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, for records: "NVIDIA H100" or "cpu, 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def choose_precision(training: Training, device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware has it natively (an emulated one is slower than float32), or what was asked for."""
+    if training.precision != "auto":
+        return torch.float32 if training.precision == "float32" else torch.bfloat16
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        native = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def arithmetic(precision: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where that is the precision."""
+    if precision is torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, precision)

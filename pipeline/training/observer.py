@@ -1,0 +1,46 @@
+"""What the training loop tells others: progress bars and tracking listen, the loop knows neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Listens to one fit."""
+
+    def fit_started(self, steps: int) -> None:
+        """Before the first step; `steps` is how many there will be."""
+
+    def step_finished(self, step: int, loss: float) -> None:
+        """Now and then, with the number of steps done and the last loss."""
+
+    def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """After an epoch, counted from 1."""
+
+    def fit_finished(self) -> None:
+        """After the last step, or when the fit breaks off."""
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Several observers as one."""
+
+    members: Sequence[Observer]
+
+    def fit_started(self, steps: int) -> None:
+        for member in self.members:
+            member.fit_started(steps)
+
+    def step_finished(self, step: int, loss: float) -> None:
+        for member in self.members:
+            member.step_finished(step, loss)
+
+    def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        for member in self.members:
+            member.epoch_finished(epoch, metrics)
+
+    def fit_finished(self) -> None:
+        for member in self.members:
+            member.fit_finished()

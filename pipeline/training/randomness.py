@@ -1,0 +1,29 @@
+"""Random numbers that belong to a trial: one generator a purpose and an epoch, none of them global.
+
+A generator is seeded by a hash of (seed, purpose, epoch), so the order and the noise of epoch 7 are the same whether
+the run came from epoch 6 or was resumed there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed from anything that can be printed."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+def generator(device: torch.device, *parts: object) -> torch.Generator:
+    """A torch generator on a device, seeded by what it is for."""
+    return torch.Generator(device).manual_seed(seed_of(*parts))
+
+
+def validation_split(train: range, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices for training and for validation, both sorted: the same for every seed, so that scores can be paired."""
+    order = np.random.Generator(np.random.Philox(seed_of("validation"))).permutation(np.asarray(train))
+    held_out = max(1, round(share * len(train)))
+    return torch.from_numpy(np.sort(order[held_out:])), torch.from_numpy(np.sort(order[:held_out]))
