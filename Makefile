@@ -38,9 +38,10 @@ setup: $(READY) ## the virtual environment in .venv, with the locked dependencie
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is %s; name another with PYTHON=" % sys.version.split()[0])'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@echo 'Installing the locked dependencies into .venv: some minutes the first time'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
 demo: $(READY) ## everything on the bundled images, offline, in under two minutes
@@ -64,7 +65,7 @@ report: $(READY) ## write reports/output/report.en.md from the tracked runs
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
 
-test: $(READY) ## the tests that take minutes, not longer; ALL=1: every one
+test: $(READY) ## the tests (two minutes); ALL=1: also the slow ones and those with servers
 	$(BIN)/python -m pytest $(if $(ALL),-m '')
 
 lint: $(READY) ## style, types, and the arrows between the rooms

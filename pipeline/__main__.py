@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,8 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     """
     parser = make_parser()
     arguments = with_lists(arguments)
-    given = parse(parser, arguments)
+    # What --print_config prints is known only when the experiment file is.
+    given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
     needs = STAGES[stage].needs
     if not needs:
@@ -93,13 +95,20 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
 
 def make_parser() -> ArgumentParser:
     """A parser of all configuration, by dotted names."""
-    from jsonargparse import ArgumentParser, set_parsing_settings
+    from argparse import RawDescriptionHelpFormatter
+
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
+
+    class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+        """Keeps the lines of the description as they are."""
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     stages = "\n".join(f"  {name:10} {stage.title}" for name, stage in STAGES.items())
     parser = ArgumentParser(
         prog="python -m pipeline",
         description=f"Four homework questions as a pipeline. Stages:\n\n{stages}",
+        formatter_class=Formatter,
+        usage="%(prog)s STAGE [--config FILE] [--section.name VALUE …]",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -121,8 +130,10 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
 
 
 def config_of(given: Namespace) -> Config:
-    """The configuration among parsed arguments."""
-    return Config(**{field.name: given[field.name] for field in fields(Config)})
+    """The configuration among parsed arguments. The tracking store may be named by MLflow's own variable."""
+    config = Config(**{field.name: given[field.name] for field in fields(Config)})
+    tracking_uri = config.run.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return replace(config, run=replace(config.run, tracking_uri=tracking_uri))
 
 
 def with_lists(arguments: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ ROLES: tuple[Role, ...] = ("digits", "colour")
 Choice = Literal["full", "demo"]
 
 DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-FULL_DATA_HINT = "for MNIST and CIFAR-10: DATA=full with a network, or SOURCE=path with their files"
+FULL_DATA_HINT = "for MNIST and CIFAR-10 run `make all` with a network, or `make all SOURCE=folder-with-their-files`"
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
     ),
     ("demo", "digits"): Dataset(
         "demo-digits",
-        "the demo's digits",
+        "Demo digits",
         find_mnist,
         read_demo_digits,
         "pipeline.data.demo",
@@ -140,7 +140,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
     ),
     ("demo", "colour"): Dataset(
         "demo-patches",
-        "the demo's photograph patches",
+        "Demo patches",
         lambda _: [],
         read_demo_patches,
         "pipeline.data.demo",
@@ -232,19 +232,13 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         except FileNotFoundError:
             reason = "not prepared yet"
         else:
-            manifest = store.manifest
-            read = [path for path in manifest.sources if path.changed]
-            if manifest.code != code:
-                reason = "prepared by other code"
-            elif read:
-                reason = f"{read[0].path} has changed"
-            elif files and {str(path.resolve()) for path in files} != {file.path for file in manifest.sources}:
-                reason = f"prepared from another place than {source}"
-            else:
+            stale = why_stale(store, code, files)
+            if stale is None:
                 say(f"prepare   {dataset.title}: reuse, {counts(store)}")
                 return store
+            reason, files = stale, files or read_before(store)
         say(f"prepare   {dataset.title}: run ({reason})")
-        if files is None:
+        if files is None or dataset.make:
             files = obtain(dataset, run.cache / "downloads")
         with waiting(f"Reading {dataset.title}"):
             contents = dataset.read(files)
@@ -261,6 +255,25 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         for note in store.manifest.notes:
             say(f"          {note}")
         return store
+
+
+def why_stale(store: ImageStore, code: str, files: list[Path] | None) -> str | None:
+    """Why a store has to be made again, or None. `files` are those that the user names now, if any."""
+    manifest = store.manifest
+    changed = [source.path for source in manifest.sources if source.changed]
+    if manifest.code != code:
+        return "prepared by other code"
+    if changed:
+        return f"{changed[0]} has changed"
+    if files and {str(path.resolve()) for path in files} != {source.path for source in manifest.sources}:
+        return "prepared from another place"
+    return None
+
+
+def read_before(store: ImageStore) -> list[Path] | None:
+    """The files that a store was made from, if all are still there."""
+    files = [Path(source.path) for source in store.manifest.sources]
+    return files if files and all(path.exists() for path in files) else None
 
 
 def obtain(dataset: Dataset, downloads: Path) -> list[Path]:

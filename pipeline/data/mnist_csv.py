@@ -31,8 +31,9 @@ def read_mnist_csv(path: Path) -> Images:
     has_header = starts_with_header(path)
     names = [f"column {column}" for column in range(1, COLUMNS + 1)]
     try:
-        rows = polars.read_csv(path, has_header=has_header, schema=dict.fromkeys(names, polars.UInt8))
-    except polars.exceptions.PolarsError as error:
+        schema = dict.fromkeys(names, polars.UInt8)
+        rows = polars.read_csv(path, has_header=False, skip_rows=int(has_header), schema=schema)
+    except (OSError, polars.exceptions.PolarsError) as error:
         raise first_mistake(path, has_header) or UserError(f"{path}: {error}") from error
     if any(rows.null_count().row(0)) or rows["column 1"].max() not in range(10):
         raise first_mistake(path, has_header) or UserError(f"{path}: a row is blank or short")
@@ -76,6 +77,14 @@ def starts_with_header(path: Path) -> bool:
 
 def first_mistake(path: Path, has_header: bool) -> UserError | None:
     """Find the first bad row or value by reading the file again, slowly; None if every row is right."""
+    try:
+        return first_bad_row(path, has_header)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        return UserError(f"{path}: cannot be read as CSV: {error}")
+
+
+def first_bad_row(path: Path, has_header: bool) -> UserError | None:
+    """As `first_mistake`, for a file that can be read to its end."""
     with open_text(path) as file:
         for line, row in numbered_rows(file, has_header):
             if len(row) != COLUMNS:

@@ -16,10 +16,11 @@ class Estimate:
     half_width: float | None
     n: int
 
-    def text(self, digits: int = 2, factor: float = 1) -> str:
-        """ "23.41 ± 0.05 (n = 5)", or "23.41 (n = 1)"."""
+    def text(self, digits: int = 2, unit: str = "") -> str:
+        """ "23.41 ± 0.05 dB (n = 5)", or "23.41 dB (n = 1)". The unit % shows a share from 0 to 1 in percent."""
+        factor = 100 if unit == "%" else 1
         spread = "" if self.half_width is None else f" ± {self.half_width * factor:.{digits}f}"
-        return f"{self.mean * factor:.{digits}f}{spread} (n = {self.n})"
+        return f"{self.mean * factor:.{digits}f}{spread}{unit and ' '}{unit} (n = {self.n})"
 
 
 def estimate(values: Sequence[float]) -> Estimate:

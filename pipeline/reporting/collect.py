@@ -120,9 +120,9 @@ def classification_row(runs: Sequence[RunRecord]) -> ClassificationRow:
 
 def markdown_table(rows: Sequence[DenoisingRow]) -> str:
     """A summary of denoisers as a markdown table."""
-    lines = ["| σ² | model | PSNR in dB | SSIM | gain in dB |", "|---|---|---|---|---|"]
+    lines = ["| σ² | model | PSNR | SSIM | gain |", "|---|---|---|---|---|"]
     lines += [
-        f"| {row.variance:g} | {row.model} | {row.psnr.text(2)} | {row.ssim.text(3)} | {row.gain.text(2)} |"
+        f"| {row.variance:g} | {row.model} | {row.psnr.text(2, 'dB')} | {row.ssim.text(3)} | {row.gain.text(2, 'dB')} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -62,7 +62,7 @@ def digit_grid(images: torch.Tensor, captions: list[str], title: str, columns: i
     lines = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(columns * 1.1, lines * 1.35 + 0.5), layout="constrained")
     figure.suptitle(title)
-    axes = figure.subplots(lines, columns, squeeze=False).flat
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
     for ax, image, caption in zip(axes, images, captions, strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,10 +34,13 @@ def run(config: Config) -> None:
         show_links(store, f"http://{HOST}:{config.ui.port}", config.ui.open_browser)
         say("Ctrl-C stops the UI.")
         try:
-            code = server.wait()
+            # Not server.wait(): polars, which MLflow imports, has interrupted system calls restarted, and Ctrl-C would
+            # not end the wait.
+            while server.poll() is None:
+                time.sleep(0.2)
         except KeyboardInterrupt:
             return
-    raise UserError(f"the MLflow server ended by itself with code {code}")
+    raise UserError(f"the MLflow server ended by itself with code {server.returncode}")
 
 
 @contextmanager
@@ -47,9 +51,7 @@ def serving(store: TrackingStore, port: int) -> Iterator[subprocess.Popen[bytes]
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise UserError(
-                f"port {port} is taken ({error.strerror}); choose another, for example PORT={port + 1}"
-            ) from error
+            raise UserError(f"port {port} is taken; choose another, for example PORT={port + 1}") from error
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri),
@@ -58,14 +60,23 @@ def serving(store: TrackingStore, port: int) -> Iterator[subprocess.Popen[bytes]
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a process group of its own, so that its worker ends with it
     )
     try:
         with waiting("Starting the MLflow UI"):
             wait_until_healthy(server, port)
         yield server
     finally:
-        server.terminate()
-        server.wait()
+        stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server with its worker: ended alone, it would wait for the worker, and the worker for connections."""
+    if hasattr(os, "killpg"):
+        os.killpg(server.pid, signal.SIGKILL)
+    else:
+        server.kill()
+    server.wait()
 
 
 def wait_until_healthy(server: subprocess.Popen[bytes], port: int) -> None:

@@ -85,7 +85,15 @@ class TrackingStore:
         if self.artifacts is not None:
             tags[keys.PROJECT_ROOT] = str(self.artifacts.parent)
             location = str(self.artifacts / name)
-        return str(self.client.create_experiment(name, artifact_location=location, tags=tags))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.create_experiment(name, artifact_location=location, tags=tags))
+        except MlflowException:
+            found = self.find_experiment(name, data_digest)
+            if found is None:
+                raise
+            return found  # another process was faster
 
     def experiments(self) -> list[tuple[str, str]]:
         """(id, name) of the experiments that this project made, in the order of their names."""
@@ -119,11 +127,11 @@ class TrackingStore:
 
 
 def store_uri(run: Run) -> str:
-    """Address of the tracking store: as configured, else MLFLOW_TRACKING_URI, else mlflow.db in the home folder.
+    """Address of the tracking store: as configured, else mlflow.db in the home folder.
 
-    The last is MLflow's own default seen from there, so a plain `mlflow ui` typed in that folder shows the same runs.
+    The latter is MLflow's own default seen from there, so a plain `mlflow ui` typed in that folder shows the same runs.
     """
-    return run.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+    return run.tracking_uri or f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
 
 
 def open_store(run: Run) -> TrackingStore:

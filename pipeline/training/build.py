@@ -22,8 +22,9 @@ def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any)
 
     Raises `UserError` for settings that the network does not take.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(trial.seed, "weights"))
+    # Layers draw their first weights from the CPU's global generator: seed it for them and put it back after.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_of(trial.seed, "weights"))
         try:
             network = models[trial.model](**arguments, **trial.settings)
         except TypeError as error:

@@ -55,7 +55,7 @@ def fit(
             noise = generator(device, seed, "objective", epoch)
             losses = []
             # Dropout and the like draw from the global generator: seed it for this epoch and put it back after.
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(seed_of(seed, "network", epoch))
                 for batch in batches.shuffled(seed, epoch):
                     with arithmetic(precision, device):

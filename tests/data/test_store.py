@@ -1,0 +1,81 @@
+"""The store: the same bytes back, whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data import store
+from pipeline.data.store import Images, ImageStore, SourceFile, write_store
+from pipeline.errors import UserError
+
+
+def some_images(count: int, seed: int = 0, classes: int = 3) -> Images:
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
+    return Images(images, random.integers(0, classes, count).astype(np.uint8))
+
+
+def written(folder: Path, train: Images, test: Images) -> ImageStore:
+    splits = {"train": train, "test": test}
+    return write_store(folder, title="t", classes=["a", "b", "c"], splits=splits, sources=[], notes=[], code="c")
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    train, test = some_images(20), some_images(5, seed=1)
+    written(tmp_path / "images", train, test)
+    opened = ImageStore.open(tmp_path / "images")
+    assert opened.split("train") == range(20)
+    assert opened.split("test") == range(20, 25)
+    assert np.array_equal(opened.images, np.concatenate([train.images, test.images]))
+    assert np.array_equal(opened.labels, np.concatenate([train.labels, test.labels]))
+
+
+def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
+    train, test = some_images(20), some_images(5, seed=1)
+    digest = written(tmp_path / "one", train, test).manifest.digest
+    assert written(tmp_path / "two", train, test).manifest.digest == digest
+    train.images[0, 0, 0, 0] ^= 1
+    assert written(tmp_path / "three", train, test).manifest.digest != digest
+
+
+def test_writing_to_an_open_store_leaves_the_file_alone(tmp_path: Path) -> None:
+    opened = written(tmp_path / "images", some_images(20), some_images(5))
+    before = (tmp_path / "images" / "images.u8").read_bytes()
+    opened.images[:] = 0
+    del opened
+    assert (tmp_path / "images" / "images.u8").read_bytes() == before
+
+
+def test_a_failed_write_leaves_the_old_store_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "images", some_images(20), some_images(5))
+
+    def fails(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "replace_folder", fails)
+        with pytest.raises(OSError, match="no space"):
+            written(tmp_path / "images", some_images(9, seed=2), some_images(5))
+    assert len(ImageStore.open(tmp_path / "images").split("train")) == 20
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_labels_without_a_class_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="label 7; there are 3 classes"):
+        written(tmp_path / "images", Images(some_images(1).images, np.array([7], np.uint8)), some_images(5))
+
+
+def test_a_source_has_changed_when_its_bytes_may_have(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("1")
+    source = SourceFile.of(file)
+    assert not source.changed
+    time.sleep(0.01)
+    file.write_text("2")
+    assert source.changed
+    file.unlink()
+    assert not source.changed, "a file that is gone says nothing against the store made from it"

@@ -1,0 +1,71 @@
+"""Measures agree with the libraries that define them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from pipeline.data.store import ImageStore
+from pipeline.metrics.classification import accuracy, confusion_matrix
+from pipeline.metrics.image import psnr, ssim
+from pipeline.metrics.statistics import estimate
+
+
+@pytest.fixture
+def pair(patches: ImageStore) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sixty real patches and noisy versions of them, from hardly to heavily noisy."""
+    clean = torch.from_numpy(patches.images[:60]).float() / 255
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    return clean, (clean + torch.linspace(0.01, 0.5, 60).view(-1, 1, 1, 1) * noise).clamp(0, 1)
+
+
+def test_psnr_is_scikit_images(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    clean, noisy = pair
+    expected = [peak_signal_noise_ratio(c.numpy(), n.numpy(), data_range=1) for c, n in zip(clean, noisy, strict=True)]
+    np.testing.assert_allclose(psnr(noisy, clean), expected, atol=1e-4)
+
+
+def test_ssim_is_scikit_images_with_wangs_settings(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    clean, noisy = pair
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    expected = [
+        structural_similarity(c.numpy(), n.numpy(), channel_axis=0, **settings)
+        for c, n in zip(clean, noisy, strict=True)
+    ]
+    np.testing.assert_allclose(ssim(noisy, clean), expected, atol=1e-4)
+
+
+def test_equal_images_are_infinitely_good(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    clean, _ = pair
+    assert torch.isinf(psnr(clean, clean)).all()
+    np.testing.assert_allclose(ssim(clean, clean), 1, atol=1e-6)
+
+
+@given(st.integers(2, 6), st.integers(1, 40), st.integers(0, 2**31))
+@settings(deadline=None)
+def test_accuracy_is_the_diagonal_of_the_confusion_matrix(classes: int, n: int, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, classes, generator=random)
+    labels = torch.randint(classes, (n,), generator=random)
+    matrix = confusion_matrix(logits, labels)
+    assert matrix.sum() == n
+    assert matrix.diag().sum().item() / n == pytest.approx(accuracy(logits, labels))
+    assert matrix.sum(dim=1).tolist() == torch.bincount(labels, minlength=classes).tolist(), "rows are true labels"
+
+
+def test_the_interval_over_seeds_is_the_t_interval() -> None:
+    found = estimate([1.0, 2.0, 3.0, 4.0, 5.0])
+    # t(0.975, 4) = 2.776 from any table; the standard error of 1…5 is sqrt(2.5 / 5).
+    assert (found.mean, found.n) == (3.0, 5)
+    assert found.half_width == pytest.approx(2.776 * math.sqrt(0.5), abs=1e-3)
+    assert found.text(2, "dB") == "3.00 ± 1.96 dB (n = 5)"
+
+
+def test_one_seed_has_no_interval_and_says_so() -> None:
+    assert estimate([0.9778]).text(2, "%") == "97.78 % (n = 1)"

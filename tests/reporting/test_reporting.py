@@ -1,0 +1,91 @@
+"""Pieces of the report: pictures are what they say, settings are not mixed, missing values stop the build."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.config import PROJECT_ROOT
+from pipeline.reporting import collect, figures, grids
+from pipeline.reporting.render import render
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord
+
+
+def test_the_grid_shows_each_pixel_enlarged_in_blocks_of_clean_noisy_denoised() -> None:
+    clean, noisy, denoised = (torch.full((10, 3, 8, 8), value) for value in (0.0, 0.4, 0.8))
+    picture = np.asarray(grids.block_grid(clean, noisy, denoised, enlarge=4))
+    assert picture.shape == (6 * (8 * 4 + 2) - 2, 5 * (8 * 4 + 2) - 2, 3)
+    # One pixel from the middle of the left image of every row: two blocks of three rows.
+    assert picture[16::34, 16, 0].tolist() == [0, 102, 204, 0, 102, 204]
+
+
+def test_wrong_digits_are_drawn() -> None:
+    figure = grids.digit_grid(torch.rand(3, 1, 28, 28), ["3 → 5", "1 → 7", "0 → 6"], "title")
+    drawn = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title() for ax in drawn] == ["3 → 5", "1 → 7", "0 → 6"]
+
+
+def test_only_mistakes_are_coloured_in_the_confusion_matrix() -> None:
+    figure = figures.confusion(torch.tensor([[90, 2], [0, 80]]), ["a", "b"], "title")
+    (mesh,) = figure.axes[0].collections
+    assert np.asarray(mesh.get_array()).ravel().tolist() == [0, 2, 0, 0]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["90", "2", "0", "80"]
+
+
+def test_the_plot_has_every_model_and_every_variance() -> None:
+    results = pd.DataFrame(
+        [
+            {"model": model, "variance": variance, "psnr": 20 + seed, "ssim": 0.5}
+            for model in ("noisy", "autoencoder")
+            for variance in (0.01, 0.1)
+            for seed in (0, 1)
+        ]
+    )
+    figure = figures.quality_over_variance(results)
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["noisy", "autoencoder"]
+    assert ax.get_xticks().tolist() == [0.01, 0.1]
+
+
+def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int) -> RunRecord:
+    identity = {"kind": "k", "trial": {"seed": seed, "epochs": epochs}, "data": "d", "code": {"m": code}}
+    return RunRecord(run_id, run_id, {}, {}, {keys.IDENTITY: json.dumps(identity)}, ended_ms, "1")
+
+
+def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> None:
+    runs = [
+        run_of("old-code", 1, 3, "v1", 1),
+        run_of("b", 1, 3, "v2", 3),
+        run_of("a", 0, 3, "v2", 2),
+        run_of("longer", 0, 9, "v2", 4),
+    ]
+    assert [[run.run_id for run in group] for group in collect.by_setting(runs)] == [["longer"], ["a", "b"]]
+
+
+def test_a_value_that_the_template_needs_and_nobody_gives_stops_the_build() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="inputs"):
+        render("report.en.md.j2", {})
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT_ROOT / "reports" / "answers").glob("*.fa.md")), ids=lambda f: f.name)
+def test_persian_is_set_as_persian(file) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith('<div dir="rtl">\n\n')
+    assert text.endswith("\n\n</div>\n")
+    prose = re.sub(r"\$\$?[^$]+\$\$?|\]\([^)]*\)", "□", text)
+    assert not re.search("[\u0643\u064a\u0660-\u0669]", prose), "Arabic letters or digits for Persian ones"
+    assert not re.search("\u200c[\\s،؛.]|\\s\u200c", prose), "a half-space beside a space or at a word's end"
+    assert not re.search(r"[\u0600-\u06ff] ها[ی\s]", prose), "a space where a half-space belongs"
+    assert not re.search(r"\S  +\S", prose), "two spaces"
+
+
+def test_both_answers_are_there_in_both_languages() -> None:
+    names = sorted(path.name for path in (PROJECT_ROOT / "reports" / "answers").iterdir())
+    assert names == ["batch-norm.en.md", "batch-norm.fa.md", "gan.en.md", "gan.fa.md"]

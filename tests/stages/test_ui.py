@@ -1,0 +1,66 @@
+"""The UI is there, over the same store, and the links printed are those of the charts."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import PROJECT_ROOT, Run
+from pipeline.tracking.store import open_store
+
+pytestmark = pytest.mark.server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path) -> None:
+    experiment = open_store(Run(home=home)).experiment("images-denoising", "d" * 64, "what it holds")
+    port = free_port()
+    command = [sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"]
+    ui = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert ui.stdout is not None
+        printed = []
+        deadline = time.monotonic() + 120
+        while "Ctrl-C stops" not in "".join(printed) and time.monotonic() < deadline:
+            printed.append(ui.stdout.readline())
+        link = f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?compareRunsMode=CHART"
+        assert re.search(rf"images-denoising +{re.escape(link)}", "".join(printed))
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id={experiment}"
+        ) as answer:
+            assert b"images-denoising" in answer.read()
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(timeout=30) == 0
+    finally:
+        ui.kill()
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+
+
+def test_a_port_that_is_taken_is_one_line(home: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"],
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr == f"error: port {port} is taken; choose another, for example PORT={port + 1}\n"

@@ -1,0 +1,87 @@
+"""The command line: fast to answer, one clear line for what is wrong, exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.config import PROJECT_ROOT
+from tests.conftest import run_pipeline
+
+
+def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from pipeline.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('heavy:', sorted({'torch', 'mlflow', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    for stage in ("prepare", "classify", "sweep", "report", "all", "ui"):
+        assert f"  {stage} " in done.stdout
+    assert "heavy: []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "--sweep.variances=0.1 abc"], "sweep.variances: Expected a number. Got value: abc"),
+        (["sweep", "--sweep.variances=-1"], "sweep.variances: -1 is not a positive number"),
+        (["sweep", "--sweep.variances", "0.1, .nan"], "nan is not a positive number"),
+        (["sweep", "--sweep.variances="], "sweep.variances is empty; give at least one"),
+        (["sweep", "--sweep.variances=0.1 0.1"], "0.1 is given more than once"),
+        (["sweep", "--sweep.seeds=-1"], "sweep.seeds: -1 is below 0"),
+        (["sweep", "--sweep.training.epochs=0"], "training.epochs: 0 is not a positive number"),
+        (["sweep", "--sweep.training.epoch=3"], "no option sweep.training.epoch; did you mean sweep.training.epochs?"),
+        (["sweep", "--data.choice=ful"], "data.choice: Expected one of 'auto', 'full', 'demo'. Got value: ful"),
+        (["sweeep"], "invalid choice: 'sweeep'"),
+        (["sweep", "--config=nowhere.yaml"], "File does not exist"),
+        (["classify", "--data.source=nowhere"], "SOURCE=nowhere: no such folder"),
+        (["classify", "--data.choice=demo", "--data.source=."], "DATA=demo uses the bundled images"),
+        (["classify", "--data.choice=demo", "--data.validation=1"], "data.validation is 1.0"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, f"--run.home={home}"]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert "Traceback" not in printed.err + printed.out
+
+
+def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("sweep:\n  trainin:\n    epochs: 3\n")
+    assert main(["sweep", f"--config={file}"]) == 2
+    assert "there is no option sweep.trainin.epochs; did you mean sweep.training.epochs?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["classify", "--classify.model=cn"], "no network called 'cn'; did you mean cnn?"),
+        (["sweep", "--sweep.models=autoencoder unet"], "no network called 'unet'"),
+    ],
+)
+def test_an_unknown_network_is_refused_before_anything_runs(
+    arguments: list[str], message: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--data.choice=demo", f"--run.home={home}"]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(home.glob("mlruns/*/*")), "no run was started"
+
+
+def test_print_config_shows_what_would_be_used(home: Path) -> None:
+    done = run_pipeline(
+        "sweep", "--data.choice=demo", "--sweep.variances=0.2 0.3", f"--run.home={home}", "--print_config"
+    )
+    assert done.returncode == 0
+    assert "variances:\n  - 0.2\n  - 0.3\n" in done.stdout
+    assert "batch_size: 32" in done.stdout, "from experiments/demo.yaml"

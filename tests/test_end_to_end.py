@@ -1,0 +1,167 @@
+"""The whole pipeline on the demo's data, as a user runs it, with the smallest trials there are."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import PROJECT_ROOT, Run
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from tests.conftest import TINY, Pipeline
+
+DEMO = ("--data.choice=demo", *TINY)
+TWO = "--sweep.variances=0.01 0.1"
+
+
+def trials(store: TrackingStore, experiment: str) -> dict[str, RunRecord]:
+    (experiment_id,) = [key for key, name in store.experiments() if name == experiment]
+    return {run.name: run for run in store.finished(experiment_id, keys.KIND_TRIAL)}
+
+
+def artifacts(store: TrackingStore, run: RunRecord) -> set[str]:
+    return {file.path for file in store.client.list_artifacts(run.run_id)}
+
+
+def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: Path) -> None:
+    first = pipeline("all", *DEMO, TWO)
+    assert first.returncode == 0, first.stderr
+    report_file = home / "reports" / "output" / "demo" / "report.en.md"
+    assert f"Read the report: {report_file}" in first.stdout
+    assert "make ui" in first.stdout
+
+    store = open_store(Run(home=home))
+    (classifier,) = trials(store, "demo-digits-classifier").values()
+    denoisers = trials(store, "demo-patches-denoising")
+    assert set(denoisers) == {
+        f"{model} · σ²={variance} · seed 0" for model in ("noisy", "autoencoder") for variance in (0.01, 0.1)
+    }
+    assert len({frozenset(run.params) for run in denoisers.values()}) == 1, "the same params in every trial"
+    for run in (classifier, *denoisers.values()):
+        assert {keys.IDENTITY, keys.DATA_DIGEST, keys.DEVICE, keys.COMMAND, "version.torch"} <= run.tags.keys()
+        assert {keys.TRAIN_SECONDS, keys.TOTAL_SECONDS} <= run.metrics.keys()
+        assert store.client.get_run(run.run_id).inputs.dataset_inputs
+    assert {"confusion_matrix.png", "misclassified.png", "config"} <= artifacts(store, classifier)
+    assert {"grid.png", "images", "config"} <= artifacts(store, denoisers["noisy · σ²=0.1 · seed 0"])
+    # A foreign file among the images would hide all of them from the UI.
+    images = [file.path for file in store.client.list_artifacts(classifier.run_id, "images")]
+    images += [file.path for run in denoisers.values() for file in store.client.list_artifacts(run.run_id, "images")]
+    assert images
+    assert all(
+        re.fullmatch(r"images/[\w~]+\+step\+0\+timestamp\+\d+\+[\w-]+(\+compressed)?\.(png|webp)", i) for i in images
+    )
+
+    report = report_file.read_text(encoding="utf-8")
+    assert "This is the demo's data, not MNIST and CIFAR-10" in report
+    for run in (classifier, *denoisers.values()):
+        assert run.run_id in report
+    assert f"{classifier.metrics[keys.TEST_ACCURACY] * 100:.2f} % (n = 1)" in report
+    for run in denoisers.values():
+        assert f"{run.metrics[keys.TEST_PSNR]:.2f} dB (n = 1)" in report
+    for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", report):
+        assert (report_file.parent / picture).read_bytes().startswith(b"\x89PNG"), picture
+    assert len(re.findall(r"grid-autoencoder-0\.\d+\.png", report)) == 2
+
+    second = pipeline("all", *DEMO, TWO)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count(": reuse (done, run") == 5
+    assert "report    reuse" in second.stdout
+    assert ": run" not in second.stdout
+    assert report_file.read_text(encoding="utf-8") == report
+
+    more = pipeline("sweep", *DEMO, "--sweep.variances=0.01 0.1 0.2")
+    assert more.returncode == 0, more.stderr
+    assert more.stdout.count(": reuse (done, run") == 4
+    assert "autoencoder · σ²=0.2 · seed 0: run" in more.stdout
+
+    again = pipeline("report", *DEMO)
+    assert again.returncode == 0, again.stderr
+    assert report_file.read_text(encoding="utf-8").count("| 0.2 | ") == 2, "the report is on the last sweep asked for"
+
+
+def test_no_number_of_the_report_is_typed_by_hand(pipeline: Pipeline, home: Path) -> None:
+    assert pipeline("sweep", *DEMO, "--sweep.variances=0.05").returncode == 0
+    report_file = home / "reports" / "output" / "demo" / "report.en.md"
+    existing = ("report", "--data.choice=demo", "--report.run_missing=false")
+    assert pipeline(*existing).returncode == 0
+    before = report_file.read_text(encoding="utf-8")
+    assert "Not run yet: `make classify`" in before, "a section without runs says how to get them"
+
+    run = trials(open_store(Run(home=home)), "demo-patches-denoising")["autoencoder · σ²=0.05 · seed 0"]
+    with sqlite3.connect(home / "mlflow.db") as database:
+        for table in ("metrics", "latest_metrics"):
+            database.execute(
+                f"UPDATE {table} SET value = 12.34 WHERE run_uuid = ? AND key = ?", (run.run_id, keys.TEST_PSNR)
+            )
+    assert pipeline(*existing).returncode == 0
+    assert "| 0.05 | autoencoder | 12.34 dB (n = 1) |" in report_file.read_text(encoding="utf-8")
+
+
+def test_a_loss_that_explodes_fails_the_run_and_the_command(pipeline: Pipeline, home: Path) -> None:
+    done = pipeline("sweep", *DEMO, "--sweep.variances=0.05", "--sweep.training.learning_rate=1e30")
+    assert done.returncode == 1
+    assert re.search(r"failed: .*the loss is (nan|inf) at step \d+ of \d+, learning rate", done.stderr)
+    assert "Traceback" not in done.stderr
+    store = open_store(Run(home=home))
+    ((experiment_id, _),) = store.experiments()
+    failed = store.client.search_runs([experiment_id], "attributes.status = 'FAILED'")
+    assert [run.info.run_name for run in failed] == ["autoencoder · σ²=0.05 · seed 0"]
+    assert "learning rate" in failed[0].data.tags[keys.FAILURE]
+
+
+def test_seeds_are_averaged_with_their_interval(pipeline: Pipeline, home: Path) -> None:
+    done = pipeline("all", *DEMO, "--sweep.variances=0.05", "--sweep.seeds=0 1 2", "--classify.seeds=0 1 2")
+    assert done.returncode == 0, done.stderr
+    report = (home / "reports" / "output" / "demo" / "report.en.md").read_text(encoding="utf-8")
+    assert re.search(r"\| 0\.05 \| autoencoder \| [\d.]+ ± [\d.]+ dB \(n = 3\) \|", report)
+    assert re.search(r"\| cnn \| .* ± [\d.]+ % \(n = 3\) \|", report)
+
+
+def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipeline: Pipeline, home: Path) -> None:
+    sweep = ("sweep", *DEMO, TWO, "--sweep.training.epochs=50")
+    first = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *sweep, f"--run.home={home}"],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None
+    for line in first.stdout:
+        if "σ²=0.1 · seed 0: epoch 2 " in line:
+            first.send_signal(signal.SIGINT)
+            break
+    _, complaint = first.communicate(timeout=60)
+    assert first.returncode == 130
+    assert complaint == "interrupted; the same command goes on from the last finished trial\n"
+    store = open_store(Run(home=home))
+    ((experiment_id, _),) = store.experiments()
+    statuses = {run.info.run_name: run.info.status for run in store.client.search_runs([experiment_id])}
+    assert statuses["autoencoder · σ²=0.01 · seed 0"] == "FINISHED"
+    assert statuses["autoencoder · σ²=0.1 · seed 0"] == "KILLED"
+
+    second = pipeline(*sweep)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count(": reuse (done, run") == 3
+
+
+@pytest.mark.slow
+def test_without_a_network_and_without_a_choice_it_says_that_it_is_the_demo(pipeline: Pipeline) -> None:
+    # A proxy at a port where nobody listens: no address outside can be reached, whatever this machine's network.
+    nowhere = "http://127.0.0.1:9"
+    done = pipeline("sweep", *TINY, "--sweep.variances=0.05", HTTPS_PROXY=nowhere, HTTP_PROXY=nowhere)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == lines[-1]
+    assert lines[0].startswith("This runs on the demo's data")
+    assert "SOURCE=" in lines[0]
+
+    full = pipeline("sweep", "--data.choice=full", HTTPS_PROXY=nowhere, HTTP_PROXY=nowhere)
+    assert full.returncode == 2
+    assert full.stderr.startswith("error: DATA=full: CIFAR-10 not prepared and not to be downloaded")

@@ -1,0 +1,75 @@
+"""The files that say what is installed and how agree with each other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from pipeline.config import PROJECT_ROOT
+
+PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (PROJECT_ROOT / "requirements.lock").read_text()
+
+
+def name_of(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert match, requirement
+    return match[0].lower()
+
+
+def test_the_lock_pins_every_dependency_and_meets_its_bound() -> None:
+    from packaging.requirements import Requirement
+
+    pinned = {name_of(line): line.split("==")[1].split()[0] for line in LOCK.splitlines() if "==" in line}
+    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+        requirement = Requirement(text)
+        assert requirement.name.lower() in pinned, f"{text}: run make lock"
+        assert requirement.specifier.contains(pinned[requirement.name.lower()]), f"{text}: run make lock"
+
+
+def test_the_lock_holds_on_every_platform() -> None:
+    assert not re.search(r"\+cpu|^nvidia-|^triton|^cuda-|https?://|^--", LOCK, re.MULTILINE)
+    assert "sys_platform == 'win32'" in LOCK
+
+
+def test_conda_installs_this_project_from_the_lock_and_lists_nothing_of_its_own() -> None:
+    environment = yaml.safe_load((PROJECT_ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    *conda, pip = environment["dependencies"]
+    assert conda == [f"python{PROJECT['requires-python']}", "pip", "make"]
+    assert pip == {"pip": ["--requirement requirements.lock", "--editable ."]}
+
+
+def make(*arguments: str) -> str:
+    return subprocess.run(["make", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_alone_lists_the_targets() -> None:
+    assert make() == make("help")
+    targets = "setup demo all prepare classify sweep report ui test lint format clean distclean"
+    for target in targets.split():
+        assert re.search(rf"^  {target} +\S", make("help"), re.MULTILINE), target
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["sweep", "VARS=0.01 0.1"], 'pipeline sweep    "--sweep.variances=0.01 0.1"'),
+        (["sweep", "VARS="], '"--sweep.variances="'),
+        (
+            ["sweep", "MODEL=a b", "SEEDS=0 1", "EPOCHS=2"],
+            '"--sweep.training.epochs=2" "--sweep.seeds=0 1" "--sweep.models=a b"',
+        ),
+        (["classify", "MODEL=mine", "SOURCE=x"], '"--data.source=x"   "--classify.model=mine"'),
+        (["all", "EPOCHS=2"], '"--classify.training.epochs=2"'),
+        (["report", "ARGS=--report.run_missing=false"], "--report.run_missing=false"),
+        (["ui", "PORT=5001"], '"--ui.port=5001"'),
+    ],
+)
+def test_make_passes_its_variables_on(command: list[str], expected: str) -> None:
+    printed = make("--dry-run", "--assume-old=.venv/ready", *command).splitlines()[-1]
+    assert re.sub(r" +", " ", expected) in re.sub(r" +", " ", printed)

@@ -1,0 +1,82 @@
+"""Runs end with the right status, and results on different data stay apart."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import PROJECT_ROOT, Run
+from pipeline.tracking import keys
+from pipeline.tracking.runs import recording
+from pipeline.tracking.store import TrackingStore, open_store
+
+
+@pytest.fixture
+def store(home: Path) -> TrackingStore:
+    return open_store(Run(home=home))
+
+
+@pytest.fixture
+def experiment(store: TrackingStore) -> str:
+    return store.experiment("images-denoising", "d" * 64, "what it holds")
+
+
+def status(store: TrackingStore, run_id: str) -> str:
+    return store.client.get_run(run_id).info.status
+
+
+def test_a_finished_run_is_found_with_all_that_was_written(store: TrackingStore, experiment: str) -> None:
+    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {"device": "cpu"}) as recorder:
+        recorder.params({"model": "m", "variance": 0.05})
+        recorder.epoch_finished(1, {"val/psnr": 20.0})
+        recorder.epoch_finished(2, {"val/psnr": 21.0})
+        recorder.metrics({"test/psnr": 22.0})
+    (found,) = store.finished(experiment, keys.KIND_TRIAL)
+    assert found.name == "a run"
+    assert found.params == {"model": "m", "variance": "0.05"}
+    assert (found.metrics["val/psnr"], found.metrics["test/psnr"]) == (21.0, 22.0)
+    history = store.client.get_metric_history(found.run_id, "val/psnr")
+    assert [(point.step, point.value) for point in history] == [(1, 20.0), (2, 21.0)]
+    assert [point.step for point in store.client.get_metric_history(found.run_id, "test/psnr")] == [0]
+    assert {"version.torch", "version.python", "mlflow.user", "command", "device"} <= found.tags.keys()
+    assert store.finished(experiment, keys.KIND_SUMMARY) == []
+
+
+@pytest.mark.parametrize(("error", "expected"), [(ValueError("why"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_a_run_that_breaks_off_is_not_finished(
+    store: TrackingStore, experiment: str, error: BaseException, expected: str
+) -> None:
+    with (
+        pytest.raises(type(error)),
+        recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder,
+    ):
+        raise error
+    assert status(store, recorder.run_id) == expected
+    assert store.finished(experiment, keys.KIND_TRIAL) == []
+    if expected == "FAILED":
+        assert store.client.get_run(recorder.run_id).data.tags[keys.FAILURE] == "ValueError: why"
+
+
+def test_results_on_other_data_get_another_experiment(store: TrackingStore, experiment: str) -> None:
+    other = store.experiment("images-denoising", "e" * 64, "what it holds")
+    assert other != experiment
+    assert store.experiment("images-denoising", "d" * 64, "") == experiment
+    assert store.find_experiment("images-denoising", "e" * 64) == other
+    assert store.find_experiment("images-denoising", "0" * 64) is None
+    assert [name for _, name in store.experiments()] == ["images-denoising", "images-denoising-eeeeeeee"]
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_fresh_store_at_once_all_succeed(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from pipeline.config import Run; from pipeline.tracking.store import open_store\n"
+        "open_store(Run(home=pathlib.Path(sys.argv[1]))).experiment('e', 'd' * 64, '')"
+    )
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT_ROOT) for _ in range(4)]
+    assert [worker.wait(timeout=200) for worker in workers] == [0, 0, 0, 0]
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -1,0 +1,176 @@
+"""The training loop and the two things trained by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import ClassificationTrial, DenoisingTrial, Run, Training
+from pipeline.data.store import ImageStore
+from pipeline.errors import NonFiniteLossError, UserError
+from pipeline.training.batches import Batch, Batches
+from pipeline.training.classification import train_classifier
+from pipeline.training.denoising import train_denoiser
+from pipeline.training.device import choose_device
+from pipeline.training.fit import fit
+from pipeline.training.observer import Observers
+from pipeline.training.randomness import validation_split
+
+CPU = torch.device("cpu")
+
+
+class Notes:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.epochs: list[tuple[int, dict[str, float]]] = []
+        self.ended = False
+
+    def fit_started(self, steps: int) -> None:
+        self.steps = steps
+
+    def step_finished(self, step: int, loss: float) -> None:
+        assert 1 <= step <= self.steps
+        assert loss == loss
+
+    def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        self.epochs.append((epoch, dict(metrics)))
+
+    def fit_finished(self) -> None:
+        self.ended = True
+
+
+def classification(**changes: object) -> ClassificationTrial:
+    trial = ClassificationTrial(
+        dataset="demo-digits",
+        model="cnn",
+        settings={"width": 8},
+        seed=0,
+        validation=0.1,
+        training=Training(epochs=3, batch_size=32, learning_rate=0.01),
+        label_smoothing=0.0,
+    )
+    return replace(trial, **changes)
+
+
+def denoising(**changes: object) -> DenoisingTrial:
+    trial = DenoisingTrial(
+        dataset="demo-patches",
+        model="autoencoder",
+        settings={"width": 8},
+        seed=0,
+        validation=0.1,
+        training=Training(epochs=2, batch_size=32, learning_rate=0.005, precision="float32"),
+        variance=0.05,
+        clip=False,
+    )
+    return replace(trial, **changes)
+
+
+def test_a_classifier_learns_and_tells_its_observers(digits: ImageStore) -> None:
+    notes = Notes()
+    result = train_classifier(classification(), digits, CPU, Observers([notes]))
+    assert result.metrics["test/accuracy"] > 0.6, "chance is 0.1"
+    assert result.test_logits.shape == (360, 10)
+    assert [epoch for epoch, _ in notes.epochs] == [1, 2, 3]
+    assert notes.epochs[-1][1].keys() == {"train/loss", "val/loss", "val/accuracy"}
+    assert notes.steps == 3 * (1293 // 32)
+    assert notes.ended
+
+
+def test_a_denoiser_beats_its_input(patches: ImageStore) -> None:
+    result = train_denoiser(denoising(), patches, CPU, Notes())
+    assert result.metrics["test/psnr_gain"] > 3
+    assert result.examples.clean.shape == result.examples.denoised.shape == (10, 3, 32, 32)
+
+
+def test_the_noisy_input_itself_has_no_gain_and_is_not_trained(patches: ImageStore) -> None:
+    notes = Notes()
+    result = train_denoiser(denoising(model="noisy", settings={}), patches, CPU, notes)
+    assert result.metrics["test/psnr_gain"] == 0
+    assert result.metrics["time/train_s"] == 0
+    assert result.parameters == 0
+    assert notes.epochs == []
+
+
+def test_every_model_sees_the_same_noisy_images(patches: ImageStore) -> None:
+    trained = train_denoiser(denoising(training=Training(epochs=1)), patches, CPU, Notes())
+    untrained = train_denoiser(denoising(model="noisy", settings={}, seed=3), patches, CPU, Notes())
+    assert torch.equal(trained.examples.noisy, untrained.examples.noisy)
+    assert torch.equal(trained.examples.clean, untrained.examples.clean)
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_the_global_generator(patches: ImageStore) -> None:
+    first = train_denoiser(denoising(), patches, CPU, Notes())
+    torch.manual_seed(12345)
+    torch.rand(7)
+    second = train_denoiser(denoising(), patches, CPU, Notes())
+    other = train_denoiser(denoising(seed=1), patches, CPU, Notes())
+    assert torch.equal(weights(first.model), weights(second.model))
+    assert first.metrics["test/psnr"] == second.metrics["test/psnr"]
+    assert not torch.equal(weights(first.model), weights(other.model))
+
+
+def test_training_leaves_the_global_generator_alone(digits: ImageStore) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    train_classifier(classification(training=Training(epochs=1)), digits, CPU, Notes())
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
+    images = torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
+    batches = Batches(images, torch.zeros(64, dtype=torch.long), torch.arange(64), 8)
+    notes = Notes()
+
+    seen: list[int] = []
+
+    def breaks_at_the_third(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
+        seen.append(1)
+        loss: torch.Tensor = model(batch.images.flatten(1)).square().mean()
+        return loss * float("nan") if len(seen) == 3 else loss
+
+    with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 3 of 8, learning rate \d"):
+        fit(nn.Linear(64, 1), batches, breaks_at_the_third, lambda _: {}, Training(epochs=1), torch.float32, 0, notes)
+    assert notes.ended
+
+
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
+    images = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1)
+    batches = Batches(images, torch.arange(100), torch.arange(100), 10)
+
+    def order(seed: int, epoch: int) -> list[int]:
+        return [label for batch in batches.shuffled(seed, epoch) for label in batch.labels.tolist()]
+
+    assert sorted(order(0, 1)) == list(range(100))
+    assert order(0, 1) == order(0, 1)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (1, 2)}) == 4
+    for batch in batches.shuffled(0, 1):
+        assert torch.equal((batch.images.flatten() * 255).round().long(), batch.labels), "images keep their labels"
+
+
+def test_validation_images_are_not_trained_on() -> None:
+    train, validation = validation_split(range(100, 200), 0.1)
+    assert len(validation) == 10
+    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(100, 200))
+
+
+def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: ImageStore) -> None:
+    with pytest.raises(UserError, match=r"autoencoder with settings .*depth"):
+        train_denoiser(denoising(settings={"depth": 3}), patches, CPU, Notes())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match=r"cuda is not available here; there is .*cpu"):
+        choose_device(Run(device="cuda"))
