@@ -162,7 +162,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
     line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
     for kind, words in {"float": "number", "int": "whole number", "tuple": "list"}.items():
         line = line.replace(f"<class '{kind}'>", words)
-    line = re.sub(r"Expected a typing\.Literal\[([^]]+)\]", r"Expected one of \1", line)
+    line = re.sub(r"a typing\.Literal\[([^]]+)\]", r"one of \1", line)
+    line = re.sub(r"Expected (.+)\. Got value: (.*)", r"expected \1, found \2", line)
 
     unknown = (
         re.search(r"unrecognized arguments: --([\w.]+)", line)

@@ -30,7 +30,7 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep", "--sweep.variances=0.1 abc"], "sweep.variances: Expected a number. Got value: abc"),
+        (["sweep", "--sweep.variances=0.1 abc"], "sweep.variances: expected a number, found abc"),
         (["sweep", "--sweep.variances=-1"], "sweep.variances: -1 is not a positive number"),
         (["sweep", "--sweep.variances", "0.1, .nan"], "nan is not a positive number"),
         (["sweep", "--sweep.variances="], "sweep.variances is empty; give at least one"),
@@ -38,7 +38,7 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         (["sweep", "--sweep.seeds=-1"], "sweep.seeds: -1 is below 0"),
         (["sweep", "--sweep.training.epochs=0"], "training.epochs: 0 is not a positive number"),
         (["sweep", "--sweep.training.epoch=3"], "no option sweep.training.epoch; did you mean sweep.training.epochs?"),
-        (["sweep", "--data.choice=ful"], "data.choice: Expected one of 'auto', 'full', 'demo'. Got value: ful"),
+        (["sweep", "--data.choice=ful"], "data.choice: expected one of 'auto', 'full', 'demo', found ful"),
         (["sweeep"], "invalid choice: 'sweeep'"),
         (["sweep", "--config=nowhere.yaml"], "File does not exist"),
         (["classify", "--data.source=nowhere"], "SOURCE=nowhere: no such folder"),
@@ -68,6 +68,7 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pyte
     [
         (["classify", "--classify.model=cn"], "no network called 'cn'; did you mean cnn?"),
         (["sweep", "--sweep.models=autoencoder unet"], "no network called 'unet'"),
+        (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),
     ],
 )
 def test_an_unknown_network_is_refused_before_anything_runs(

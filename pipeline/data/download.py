@@ -80,7 +80,9 @@ def reachable(files: tuple[Remote, ...], seconds: float = 5) -> bool:
 
     def answers(url: str) -> bool:
         try:
-            return requests.head(url, timeout=seconds, allow_redirects=True).ok
+            # Not HEAD, which some servers refuse; with stream the body is left where it is.
+            with requests.get(url, timeout=seconds, stream=True) as answer:
+                return answer.ok
         except requests.RequestException:
             return False
 

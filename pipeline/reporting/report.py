@@ -18,6 +18,7 @@ from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 
 QUESTIONS = ("gan", "batch-norm")
+LANGUAGES = ("en", "fa")
 TEMPLATE = "report.en.md.j2"
 
 
@@ -42,12 +43,17 @@ def write_report(
         "ssim_variant": SSIM_VARIANT,
         "digits": digits_context(store, digits, pictures) if digits else None,
         "colour": colour_context(store, colour, pictures) if colour else None,
-        "answers": {name: (ANSWERS / f"{name}.en.md").read_text(encoding="utf-8") for name in QUESTIONS},
+        "answers": {language: answers(language) for language in LANGUAGES},
         "environment": environment([digits, colour]),
     }
     text = render(TEMPLATE, context)
     report.with_suffix(".tmp").write_text(text, encoding="utf-8")
     report.with_suffix(".tmp").replace(report)
+
+
+def answers(language: str) -> dict[str, str]:
+    """The written answers, by question."""
+    return {name: (ANSWERS / f"{name}.{language}.md").read_text(encoding="utf-8") for name in QUESTIONS}
 
 
 def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from pipeline.config import Config
+from pipeline.config import Config, Sweep
 from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
-from pipeline.stages.trials import run_missing
+from pipeline.stages.trials import require_known, run_missing
 from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, plan, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -17,6 +17,7 @@ from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
 def run(config: Config) -> None:
     """Train and measure the trials that have no finished run, summarise the sweep, and print its figures."""
+    require_settings_of_known(config.sweep)
     images = catalog.prepare(config.data, config.run, "colour")
     store = open_store(config.run)
     experiment_id = experiment(store, images.manifest, config.sweep.clip)
@@ -43,6 +44,16 @@ def run(config: Config) -> None:
         ],
     )
     say(f"sweep     {key}: {len(runs)} of {len(planned)} trials finished")
+
+
+def require_settings_of_known(sweep: Sweep) -> None:
+    """Refuse settings of a network that there is not: they would be passed over in silence."""
+    unused = set(sweep.settings) - set(sweep.models)
+    if unused:
+        from pipeline.models import DENOISERS  # brings torch
+
+        for name in sorted(unused):
+            require_known(name, DENOISERS)
 
 
 def experiment_name(manifest: Manifest, clip: bool) -> str:
@@ -91,8 +102,8 @@ def write_summary(
     tags = {keys.SWEEP: key, keys.DATA_DIGEST: images.manifest.digest}
     with recording(store, experiment_id, f"summary · sweep {key}", keys.KIND_SUMMARY, key, tags) as recorder:
         for row in rows:
-            label = f"{row.model}/{row.variance:g}"
-            recorder.metrics({f"summary/psnr/{label}": row.psnr.mean, f"summary/ssim/{label}": row.ssim.mean})
+            label = f"{row.model} {row.variance:g}"
+            recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})
         recorder.figure(figures.quality_over_variance(results), "quality_over_variance.png")
         recorder.text(results.to_csv(index=False), "results.csv")
         recorder.tag("mlflow.note.content", collect.markdown_table(rows))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import Run
 from pipeline.console import waiting
+from pipeline.errors import UserError
 from pipeline.tracking import keys
 
 if TYPE_CHECKING:
@@ -62,10 +63,18 @@ class TrackingStore:
         """Folder of the artifacts of a local store; None where a server keeps them."""
 
     def find_experiment(self, name: str, data_digest: str) -> str | None:
-        """Id of the experiment of a name that holds results on this data, or None."""
+        """Id of the experiment of a name that holds results on this data, or None.
+
+        Raises `UserError` if it was deleted in the UI: MLflow keeps its name and takes no runs for it.
+        """
         for candidate in (name, f"{name}-{data_digest[:8]}"):
             experiment = self.client.get_experiment_by_name(candidate)
             if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
+                if experiment.lifecycle_stage == "deleted":
+                    raise UserError(
+                        f"the MLflow experiment {candidate} was deleted; bring it back with `mlflow experiments restore "
+                        f"--experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`"
+                    )
                 return str(experiment.experiment_id)
         return None
 
