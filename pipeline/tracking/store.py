@@ -72,8 +72,8 @@ class TrackingStore:
             if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
                 if experiment.lifecycle_stage == "deleted":
                     raise UserError(
-                        f"the MLflow experiment {candidate} was deleted; bring it back with `mlflow experiments restore "
-                        f"--experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`"
+                        f"the MLflow experiment {candidate} was deleted; bring it back with "
+                        f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`"
                     )
                 return str(experiment.experiment_id)
         return None
