@@ -71,9 +71,10 @@ class TrackingStore:
             experiment = self.client.get_experiment_by_name(candidate)
             if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
                 if experiment.lifecycle_stage == "deleted":
+                    restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
                     raise UserError(
-                        f"the MLflow experiment {candidate} was deleted; bring it back with "
-                        f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or remove it for good with `mlflow gc`"
+                        f"the MLflow experiment {candidate} was deleted; "
+                        f"bring it back with `{restore}`, or remove it for good with `mlflow gc`"
                     )
                 return str(experiment.experiment_id)
         return None
