@@ -13,6 +13,7 @@ option = $(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$
 DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) $(call option,CONFIG,--config)
 CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
 SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds)
+MODELS           = $(call option,MODEL,--sweep.models)
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ help: ## this list
 	@echo '  VARS="0.01 0.05 0.1"   noise variances of a sweep, pixels running from 0 to 1'
 	@echo '  EPOCHS=3               passes over the training images'
 	@echo '  SEEDS="0 1 2"          repetitions'
-	@echo '  MODEL=name             network of classify or of sweep (then one or several)'
+	@echo '  MODEL=name             network of classify, or one or several of sweep'
 	@echo '  DATA=full|demo         MNIST and CIFAR-10, or the bundled images; not given: full if it can be had'
 	@echo '  SOURCE=folder          where MNIST as CSV and CIFAR-10 lie, instead of downloading them'
 	@echo '  CONFIG=file.yaml       another experiment file than experiments/full.yaml or demo.yaml'
@@ -45,10 +46,10 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## everything on the bundled images, offline, in under two minutes
-	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(ARGS)
+	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
 
 all: $(READY) ## everything: prepare, classify, sweep, report
-	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(ARGS)
+	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
 
 prepare: $(READY) ## read MNIST (CSV) and CIFAR-10, once
 	@$(PIPELINE) prepare $(DATA_OPTIONS) $(ARGS)
@@ -57,10 +58,10 @@ classify: $(READY) ## train and measure a digit classifier
 	@$(PIPELINE) classify $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(call option,MODEL,--classify.model) $(ARGS)
 
 sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
-	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(call option,MODEL,--sweep.models) $(ARGS)
+	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
 
 report: $(READY) ## write reports/output/report.en.md from the tracked runs
-	@$(PIPELINE) report $(DATA_OPTIONS) $(ARGS)
+	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
 
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)

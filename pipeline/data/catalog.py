@@ -162,8 +162,9 @@ def choose(data: Data, run: Run, roles: Sequence[Role], every: bool = True) -> C
             raise UserError("DATA=demo uses the bundled images and takes no SOURCE; leave one of the two out")
         return "demo"
     if data.source:
-        for role in roles:
-            find_in_source(CATALOG["full", role], data.source)
+        missing = [role for role in roles if CATALOG["full", role].find(data.source) is None]
+        if missing and (every or missing == list(roles)):
+            find_in_source(CATALOG["full", missing[0]], data.source)
         return "full"
     if enough(obtainable(data, run, role) for role in roles):
         return "full"

@@ -35,6 +35,8 @@ def read_mnist_csv(path: Path) -> Images:
         rows = polars.read_csv(path, has_header=False, skip_rows=int(has_header), schema=schema)
     except (OSError, polars.exceptions.PolarsError) as error:
         raise first_mistake(path, has_header) or UserError(f"{path}: {error}") from error
+    if rows.is_empty():
+        raise UserError(f"{path}: a header and no rows")
     if any(rows.null_count().row(0)) or rows["column 1"].max() not in range(10):
         raise first_mistake(path, has_header) or UserError(f"{path}: a row is blank or short")
     pixels = rows.drop("column 1").to_numpy()

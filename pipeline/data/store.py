@@ -89,10 +89,13 @@ class ImageStore:
 
     @classmethod
     def open(cls, folder: Path) -> ImageStore:
-        """Open a store. Raises `FileNotFoundError` where there is none."""
+        """Open a store. Raises `FileNotFoundError` where there is none, or none that this version wrote."""
         fields: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        fields["sources"] = [SourceFile(**source) for source in fields["sources"]]
-        return cls(folder, Manifest(**fields))
+        try:
+            fields["sources"] = [SourceFile(**source) for source in fields["sources"]]
+            return cls(folder, Manifest(**fields))
+        except (KeyError, TypeError) as error:
+            raise FileNotFoundError(f"{folder}: its manifest is another version's: {error}") from error
 
     @cached_property
     def images(self) -> np.memmap[Any, np.dtype[np.uint8]]:

@@ -39,9 +39,14 @@ def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
     return hashlib.sha256(repr((demo, runs, texts, code)).encode()).hexdigest()[:16]
 
 
+def figures_of(report: Path) -> Path:
+    """The folder of a report's figures."""
+    return report.parent / "figures"
+
+
 def is_current(report: Path, inputs: str) -> bool:
     """Whether a report was made from these inputs. It says so in its first line."""
-    if not report.exists():
+    if not report.exists() or not figures_of(report).is_dir():
         return False
     with report.open(encoding="utf-8") as file:
         return f"inputs: {inputs} " in file.readline()

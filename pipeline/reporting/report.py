@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pipeline.metrics.image import SSIM_VARIANT
 from pipeline.reporting import collect, figures
-from pipeline.reporting.inputs import ANSWERS, Part
+from pipeline.reporting.inputs import ANSWERS, Part, figures_of
 from pipeline.reporting.render import render
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -33,7 +33,7 @@ def write_report(
     inputs: str,
 ) -> None:
     """Draw the figures beside the report, then write it; one that can't be finished leaves the old text in place."""
-    pictures = report.parent / "figures"
+    pictures = figures_of(report)
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
     context = {

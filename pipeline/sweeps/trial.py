@@ -83,7 +83,7 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     matrix = confusion_matrix(result.test_logits, labels)
     recorder.figure(figures.confusion(matrix, classes, title), "confusion_matrix.png")
     recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
-    recorder.model(plain(result.model), "classifier", pixels(images, [test[0], test[1]]))
+    recorder.model(plain(result.model), "classifier", pixels(images, [0, 1]))
 
 
 def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:

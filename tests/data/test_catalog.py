@@ -64,6 +64,9 @@ def test_a_source_without_the_files_is_an_error_even_when_nobody_chose(tmp_path:
         catalog.choose(Data(source=tmp_path / "nowhere"), Run(home=tmp_path), ["digits"])
     with pytest.raises(UserError, match=r"CIFAR-10 is not there; expected cifar-10-batches-py"):
         catalog.choose(Data(source=source), Run(home=tmp_path), catalog.ROLES)
+    assert catalog.choose(Data(source=source), Run(home=tmp_path), catalog.ROLES, every=False) == "full"
+    with pytest.raises(UserError, match="MNIST is not there"):
+        catalog.choose(Data(source=tmp_path), Run(home=tmp_path), catalog.ROLES, every=False)
     with pytest.raises(UserError, match="leave one of the two out"):
         catalog.choose(Data(choice="demo", source=source), Run(home=tmp_path), ["digits"])
 

@@ -74,6 +74,7 @@ def replaced(row: int, column: int, text: str) -> str:
         (text_of(rows_of(2)).replace("\n", ",7\n", 2).split("\n", 1)[1] + "", "786 columns"),
         (text_of(rows_of(1)) + text_of(rows_of(1)).replace("\n", ",7\n"), "line 2: 786 columns; expected 785"),
         ("", "the file is empty"),
+        (HEADER + "\n", "a header and no rows"),
         ("version https://git-lfs.github.com/spec/v1\n", "line 1: 1 columns; expected 785"),
         (HEADER.replace("label", "class") + "\n", "line 1, column 1: 'class'"),
     ],

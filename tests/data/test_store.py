@@ -64,6 +64,14 @@ def test_a_failed_write_leaves_the_old_store_and_nothing_else(tmp_path: Path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
+def test_a_store_of_another_version_is_as_good_as_none(tmp_path: Path) -> None:
+    written(tmp_path / "images", some_images(20), some_images(5))
+    manifest = tmp_path / "images" / store.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"notes"', '"remarks"'))
+    with pytest.raises(FileNotFoundError, match="another version"):
+        ImageStore.open(tmp_path / "images")
+
+
 def test_labels_without_a_class_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="label 7; there are 3 classes"):
         written(tmp_path / "images", Images(some_images(1).images, np.array([7], np.uint8)), some_images(5))
