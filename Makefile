@@ -60,7 +60,7 @@ classify: $(READY) ## train and measure a digit classifier
 sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
 	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
 
-report: $(READY) ## write reports/output/report.en.md from the tracked runs
+report: $(READY) ## write reports/output/report.en.md from the tracked runs, made first where there are none
 	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
 
 ui: $(READY) ## compare the runs in the MLflow UI

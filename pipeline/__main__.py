@@ -76,6 +76,8 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
     needs = STAGES[stage].needs
+    if not needs or given.config is not None:
+        parse(parser, arguments)
     if not needs:
         return stage, config, None
 

@@ -88,6 +88,8 @@ class Training:
         require_positive("training.epochs", [self.epochs])
         require_positive("training.batch_size", [self.batch_size])
         require_positive("training.learning_rate", [self.learning_rate])
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"training.weight_decay is {self.weight_decay:g}; give 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,10 @@ class Ui:
     open_browser: bool = True
     """Open the first link in a browser, if there is a screen."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise UserError(f"ui.port is {self.port}; give a port from 1 to 65535, for example PORT=5000")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -178,6 +184,10 @@ class Run:
 
     tracking_uri: str | None = None
     """MLflow tracking store; default: MLFLOW_TRACKING_URI, else mlflow.db in `home`."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise UserError(f"run.threads is {self.threads}; give 0 for one a core, or a number of threads")
 
     @property
     def cache(self) -> Path:
@@ -204,7 +214,10 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One trained model: everything that can change its numbers, and nothing else."""
+    """One trained model: everything chosen that can change its numbers, and nothing else.
+
+    What the machine brings (device, the precision that `auto` means there, versions) is recorded with the run.
+    """
 
     dataset: str
     """Name of a prepared store."""

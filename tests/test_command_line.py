@@ -39,6 +39,9 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         (["sweep", "--sweep.training.epochs=0"], "training.epochs: 0 is not a positive number"),
         (["sweep", "--sweep.training.epoch=3"], "no option sweep.training.epoch; did you mean sweep.training.epochs?"),
         (["sweep", "--data.choice=ful"], "data.choice: expected one of 'auto', 'full', 'demo', found ful"),
+        (["sweep", "--sweep.training.weight_decay=-1"], "training.weight_decay is -1; give 0 or more"),
+        (["sweep", "--run.threads=-1"], "run.threads is -1"),
+        (["ui", "--ui.port=99999"], "ui.port is 99999; give a port from 1 to 65535"),
         (["sweeep"], "invalid choice: 'sweeep'"),
         (["sweep", "--config=nowhere.yaml"], "File does not exist"),
         (["classify", "--data.source=nowhere"], "SOURCE=nowhere: no such folder"),
@@ -86,3 +89,12 @@ def test_print_config_shows_what_would_be_used(home: Path) -> None:
     assert done.returncode == 0
     assert "variances:\n  - 0.2\n  - 0.3\n" in done.stdout
     assert "batch_size: 32" in done.stdout, "from experiments/demo.yaml"
+
+
+@pytest.mark.parametrize("arguments", [["sweep", "--config=experiments/demo.yaml"], ["ui"]])
+def test_print_config_only_prints(arguments: list[str], home: Path) -> None:
+    done = run_pipeline(*arguments, "--data.choice=demo", f"--run.home={home}", "--print_config")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"stage: {arguments[0]}\n")
+    assert "Denoising" not in done.stdout
+    assert not (home / "mlruns").exists()

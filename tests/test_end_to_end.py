@@ -80,6 +80,11 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     assert more.stdout.count(": reuse (done, run") == 4
     assert "autoencoder · σ²=0.2 · seed 0: run" in more.stdout
 
+    for question in ("gan", "batch-norm"):
+        for language in ("en", "fa"):
+            answer = (PROJECT_ROOT / "reports" / "answers" / f"{question}.{language}.md").read_text(encoding="utf-8")
+            assert answer in report
+
     again = pipeline("report", *DEMO)
     assert again.returncode == 0, again.stderr
     assert report_file.read_text(encoding="utf-8").count("| 0.2 | ") == 2, "the report is on the last sweep asked for"
@@ -113,6 +118,20 @@ def test_a_loss_that_explodes_fails_the_run_and_the_command(pipeline: Pipeline, 
     failed = store.client.search_runs([experiment_id], "attributes.status = 'FAILED'")
     assert [run.info.run_name for run in failed] == ["autoencoder · σ²=0.05 · seed 0"]
     assert "learning rate" in failed[0].data.tags[keys.FAILURE]
+    assert failed[0].data.params["lr"] == "1e+30", "what failed can be seen"
+
+
+def test_clipped_noise_has_an_experiment_of_its_own(pipeline: Pipeline, home: Path) -> None:
+    for clip in ("false", "true"):
+        done = pipeline("sweep", *DEMO, "--sweep.variances=0.1", "--sweep.models=noisy", f"--sweep.clip={clip}")
+        assert done.returncode == 0, done.stderr
+    store = open_store(Run(home=home))
+    (free,) = trials(store, "demo-patches-denoising").values()
+    (clipped,) = trials(store, "demo-patches-denoising-clipped").values()
+    # The figures are of the clipped output in both: equal noise gives equal PSNR, and only the input differed.
+    assert free.params["clip"] == "False"
+    assert clipped.params["clip"] == "True"
+    assert free.tags[keys.FINGERPRINT] != clipped.tags[keys.FINGERPRINT]
 
 
 def test_seeds_are_averaged_with_their_interval(pipeline: Pipeline, home: Path) -> None:

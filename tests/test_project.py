@@ -45,13 +45,17 @@ def test_conda_installs_this_project_from_the_lock_and_lists_nothing_of_its_own(
     assert pip == {"pip": ["--requirement requirements.lock", "--editable ."]}
 
 
-def make(*arguments: str) -> str:
-    """What make prints, called as from a shell even when these tests are run by make."""
+def run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call make as from a shell, even when these tests are run by make."""
     outer = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     environment = {name: value for name, value in os.environ.items() if name not in outer}
-    done = subprocess.run(
-        ["make", *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=True
-    )
+    return subprocess.run(["make", *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
+
+
+def make(*arguments: str) -> str:
+    """What make prints."""
+    done = run_make(*arguments)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -60,6 +64,16 @@ def test_make_alone_lists_the_targets() -> None:
     targets = "setup demo all prepare classify sweep report ui test lint format clean distclean"
     for target in targets.split():
         assert re.search(rf"^  {target} +\S", make("help"), re.MULTILINE), target
+
+
+@pytest.mark.skipif(not (PROJECT_ROOT / ".venv" / "ready").exists(), reason="make setup has not been run here")
+@pytest.mark.parametrize("variances", ["0.1 abc", "-1", ""])
+def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) -> None:
+    done = run_make("sweep", "DATA=demo", f"VARS={variances}")
+    assert done.returncode == 2
+    ours, makes = done.stderr.splitlines()
+    assert ours.startswith("error: sweep.variances")
+    assert makes.startswith("make: ***")
 
 
 @pytest.mark.parametrize(

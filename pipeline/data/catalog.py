@@ -41,8 +41,8 @@ class Dataset:
     find: Callable[[Path], list[Path] | None]
     """The dataset's files in a folder, or None."""
     read: Callable[[list[Path]], Contents]
-    module: str
-    """The module that reads it, which decides what the store holds."""
+    modules: tuple[str, ...]
+    """The modules that read it, which decide what the store holds."""
     remote: tuple[download.Remote, ...] = ()
     wanted: str = ""
     """The files that `find` looks for, in words."""
@@ -117,7 +117,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "MNIST",
         find_mnist,
         read_digits,
-        "pipeline.data.mnist_csv",
+        ("pipeline.data.mnist_csv",),
         download.MNIST,
         "mnist_train.csv and mnist_test.csv (or .csv.gz)",
     ),
@@ -126,7 +126,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "CIFAR-10",
         find_cifar10,
         read_cifar,
-        "pipeline.data.cifar10",
+        ("pipeline.data.cifar10",),
         download.CIFAR10,
         "cifar-10-batches-py/ or cifar-10-python.tar.gz",
     ),
@@ -135,7 +135,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "Demo digits",
         find_mnist,
         read_demo_digits,
-        "pipeline.data.demo",
+        ("pipeline.data.demo", "pipeline.data.mnist_csv"),
         make=make_demo_digits,
     ),
     ("demo", "colour"): Dataset(
@@ -143,7 +143,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "Demo patches",
         lambda _: [],
         read_demo_patches,
-        "pipeline.data.demo",
+        ("pipeline.data.demo",),
     ),
 }
 
@@ -225,7 +225,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
     folder = store_folder(run, dataset)
     source = data.source if data.choice == "full" else None
     files = find_in_source(dataset, source) if source else None
-    code = code_digest([module_file("pipeline.data.store"), module_file(dataset.module)])
+    code = code_digest(map(module_file, ("pipeline.data.store", *dataset.modules)))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         try:

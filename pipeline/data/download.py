@@ -16,7 +16,6 @@ class Remote:
     name: str
     sha256: str
     mirrors: tuple[str, ...]
-    bytes: int
 
 
 # Checksums: torchvision's source and the CIFAR page for CIFAR-10; for MNIST the CSV rebuilt from the IDX files.
@@ -25,13 +24,11 @@ MNIST = (
         "mnist_train.csv",
         "fb60bc58af4dac3554e394af262b3184479833d3cc540ff8783f274b73492d5d",
         ("https://pjreddie.com/media/files/mnist_train.csv",),
-        109_575_994,
     ),
     Remote(
         "mnist_test.csv",
         "51c292478d94ec3a01461bdfa82eb0885d262eb09e615679b2d69dedb6ad09e7",
         ("https://pjreddie.com/media/files/mnist_test.csv",),
-        18_289_443,
     ),
 )
 CIFAR10 = (
@@ -42,7 +39,6 @@ CIFAR10 = (
             "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
             "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
         ),
-        170_498_071,
     ),
 )
 

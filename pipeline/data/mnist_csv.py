@@ -57,7 +57,7 @@ def starts_with_header(path: Path) -> bool:
     """Whether the first line is the header `label,…`.
 
     Raises `UserError` if the file can't be read as text, is empty, or begins with anything else than a header of
-    785 names, label first, or a row of 785 numbers.
+    785 names, label first, or a row of 785 fields that begins with a number.
     """
     try:
         with open_text(path) as file:

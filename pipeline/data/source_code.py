@@ -41,17 +41,17 @@ def code_digest(files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(module_digest(file) for file in files).encode()).hexdigest()
 
 
-def imported_modules(module: str, rooms: Iterable[str]) -> list[str]:
-    """A module and all that it imports, directly or not, from the given rooms (`pipeline.data`, …), sorted.
+def imported_modules(modules: Iterable[str], rooms: Iterable[str], leave_out: str = "") -> list[str]:
+    """Modules and all that they import, directly or not, from the given rooms (`pipeline.data`, …), sorted.
 
     Imports inside functions count: whatever a trial may run is found. Nothing is imported to find out.
     """
     rooms = tuple(rooms)
     found: set[str] = set()
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or not name.startswith(rooms) or not module_file(name).exists():
+        if name in found or name == leave_out or not name.startswith(rooms) or not module_file(name).exists():
             continue
         found.add(name)
         for node in ast.walk(ast.parse(module_file(name).read_text(encoding="utf-8"))):

@@ -13,6 +13,7 @@ from pipeline.data.store import ImageStore, Manifest
 from pipeline.tracking.store import RunRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
+ROOMS = [Path(__file__).parent, *(Path(__file__).parents[1] / room for room in ("metrics", "stages", "tracking"))]
 ANSWERS = PROJECT_ROOT / "reports" / "answers"
 
 
@@ -32,11 +33,12 @@ class Part:
 
 def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
     """Digest of all that a report is made from: the same inputs, the same report."""
+    data = [part.data for part in parts if part]
     runs = [(run.run_id, sorted(run.metrics.items())) for part in parts if part for run in part.runs]
     files = [*sorted(TEMPLATES.iterdir()), *sorted(ANSWERS.iterdir())]
     texts = [file.read_text(encoding="utf-8") for file in files]
-    code = code_digest(sorted(Path(__file__).parent.glob("*.py")))
-    return hashlib.sha256(repr((demo, runs, texts, code)).encode()).hexdigest()[:16]
+    code = code_digest(file for room in ROOMS for file in sorted(room.glob("*.py")))
+    return hashlib.sha256(repr((demo, data, runs, texts, code)).encode()).hexdigest()[:16]
 
 
 def figures_of(report: Path) -> Path:

@@ -55,7 +55,8 @@ def serving(store: TrackingStore, port: int) -> Iterator[subprocess.Popen[bytes]
     server = subprocess.Popen(
         [
             *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri),
-            *("--default-artifact-root", str(store.artifacts), "--host", HOST, "--port", str(port), "--workers", "1"),
+            *(("--default-artifact-root", str(store.artifacts)) if store.artifacts else ()),
+            *("--host", HOST, "--port", str(port), "--workers", "1"),
         ],
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
         stdout=subprocess.DEVNULL,
@@ -88,7 +89,7 @@ def wait_until_healthy(server: subprocess.Popen[bytes], port: int) -> None:
             return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.2)
-    raise UserError("the MLflow server did not start; `mlflow server` in this folder says why")
+    raise UserError(f"the MLflow server did not start on port {port}; try another, for example PORT={port + 1}")
 
 
 def show_links(store: TrackingStore, server: str, open_browser: bool) -> None:

@@ -12,7 +12,7 @@ from pipeline.console import TrainingProgress
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import confusion_matrix
 from pipeline.reporting import figures, grids
-from pipeline.sweeps.plan import Planned
+from pipeline.sweeps.plan import BASELINES, Planned
 from pipeline.tracking import keys
 from pipeline.tracking.runs import Recorder, recording
 from pipeline.tracking.store import TrackingStore
@@ -37,22 +37,23 @@ def run_trial(planned: Planned, images: ImageStore, store: TrackingStore, experi
     with recording(store, experiment_id, trial.name, keys.KIND_TRIAL, identity.fingerprint, tags) as recorder:
         recorder.dataset(images, "train, test")
         recorder.json(json.loads(identity.text), "config/trial.json")
+        recorder.params(params(trial))
         observer = Observers([TrainingProgress(trial.name), recorder])
         if isinstance(trial, ClassificationTrial):
             classified = train_classifier(trial, images, device, observer)
-            recorder.params(params(trial, classified))
+            record_network(recorder, classified)
             record_classifier(recorder, classified, images)
         else:
             assert isinstance(trial, DenoisingTrial)
             denoised = train_denoiser(trial, images, device, observer)
-            recorder.params(params(trial, denoised))
+            record_network(recorder, denoised)
             record_denoiser(recorder, denoised, trial, images)
 
 
-def params(trial: Trial, result: ClassificationResult | DenoisingResult) -> dict[str, object]:
+def params(trial: Trial) -> dict[str, object]:
     """The same keys with the same types for every trial, or MLflow's comparison drops runs: an untrained one has 0."""
     training = trial.training
-    trained = result.parameters > 0
+    trained = trial.model not in BASELINES
     common = {
         "model": trial.model,
         "seed": trial.seed,
@@ -61,8 +62,6 @@ def params(trial: Trial, result: ClassificationResult | DenoisingResult) -> dict
         "batch_size": training.batch_size * trained,
         "lr": training.learning_rate * trained,
         "weight_decay": training.weight_decay * trained,
-        "precision": result.precision,
-        "params_n": result.parameters,
         "dataset": trial.dataset,
         "validation": trial.validation,
     }
@@ -71,6 +70,11 @@ def params(trial: Trial, result: ClassificationResult | DenoisingResult) -> dict
     assert isinstance(trial, DenoisingTrial)
     untrained = {} if trained else {"steps": 0}
     return {**common, **untrained, "variance": trial.variance, "clip": trial.clip}
+
+
+def record_network(recorder: Recorder, result: ClassificationResult | DenoisingResult) -> None:
+    """What is known only when the network has been built."""
+    recorder.params({"precision": result.precision, "params_n": result.parameters})
 
 
 def record_classifier(recorder: Recorder, result: ClassificationResult, images: ImageStore) -> None:

@@ -1,4 +1,7 @@
-"""Names of tags and metrics in the tracking store. Nobody else spells one."""
+"""Names of tags and metrics that are read back from the tracking store.
+
+Training, a room below, names the metrics that it measures; those here must be the same.
+"""
 
 # Tags of a run.
 KIND = "kind"

@@ -38,7 +38,6 @@ class RunRecord:
     metrics: dict[str, float]
     tags: dict[str, str]
     ended_ms: int
-    experiment_id: str
 
     @classmethod
     def of(cls, run: MlflowRun) -> RunRecord:
@@ -49,7 +48,6 @@ class RunRecord:
             metrics=dict(run.data.metrics),
             tags=dict(run.data.tags),
             ended_ms=run.info.end_time or 0,
-            experiment_id=run.info.experiment_id,
         )
 
 

@@ -18,9 +18,6 @@ class Batch:
     labels: torch.Tensor
     indices: torch.Tensor
 
-    def __len__(self) -> int:
-        return len(self.images)
-
 
 class Batches:
     """The images of some indices, in batches.

@@ -27,7 +27,7 @@ def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any)
         torch.default_generator.manual_seed(seed_of(trial.seed, "weights"))
         try:
             network = models[trial.model](**arguments, **trial.settings)
-        except TypeError as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{trial.model} with settings {trial.settings}: {error}") from error
     return in_memory_format(network, torch.channels_last)
 

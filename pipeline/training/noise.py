@@ -22,7 +22,7 @@ def fixed_noise(
     """Noise of evaluation: decided by (dataset, variance, index of the image) and by nothing else.
 
     So every model, device, engine and batch size sees the very same noisy images. `clean` is (b, c, h, w) in [0, 1].
-    The numbers come from numpy's Philox counter generator, whose stream is the same on every platform.
+    The numbers come from numpy's Philox counter generator, whose bits are the same on every platform.
     """
     key = seed_of("evaluation noise", dataset_digest, variance)
     normal = np.stack(

@@ -1,7 +1,7 @@
-"""Random numbers that belong to a trial: one generator a purpose and an epoch, none of them global.
+"""Random numbers that belong to a trial: one generator a purpose and an epoch.
 
-A generator is seeded by a hash of (seed, purpose, epoch), so the order and the noise of epoch 7 are the same whether
-the run came from epoch 6 or was resumed there.
+A generator is seeded by a hash of (seed, purpose, epoch), so the order and the noise of epoch 7 do not depend on what
+epoch 6 drew. Where torch's layers insist on the global generator, it is seeded for them and put back.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No mirror answers: the addresses are those of a port where nobody listens."""
-    nobody = (download.Remote("nothing", "0" * 64, ("http://127.0.0.1:9/nothing",), 0),)
+    nobody = (download.Remote("nothing", "0" * 64, ("http://127.0.0.1:9/nothing",)),)
     for key, dataset in list(catalog.CATALOG.items()):
         if dataset.remote:
             monkeypatch.setitem(catalog.CATALOG, key, catalog.Dataset(**{**vars(dataset), "remote": nobody}))

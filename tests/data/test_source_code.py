@@ -24,6 +24,6 @@ def test_comments_layout_and_docstrings_do_not_count_but_meaning_does(tmp_path: 
 
 def test_a_trial_depends_on_what_it_imports_and_not_on_the_report() -> None:
     rooms = ("pipeline.data", "pipeline.models", "pipeline.training", "pipeline.metrics")
-    found = imported_modules("pipeline.training.denoising", rooms)
+    found = imported_modules(["pipeline.training.denoising"], rooms)
     assert {"pipeline.training.fit", "pipeline.training.noise", "pipeline.models.denoisers"} <= set(found)
     assert not any(name.startswith(("pipeline.reporting", "pipeline.tracking")) for name in found)

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from pipeline.config import PROJECT_ROOT
+from pipeline.data.store import ImageStore
 from pipeline.reporting import collect, figures, grids
 from pipeline.reporting.render import render
+from pipeline.sweeps.trial import misclassified
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
@@ -26,7 +28,20 @@ def test_the_grid_shows_each_pixel_enlarged_in_blocks_of_clean_noisy_denoised() 
     assert picture[16::34, 16, 0].tolist() == [0, 102, 204, 0, 102, 204]
 
 
-def test_wrong_digits_are_drawn() -> None:
+def test_misclassified_digits_are_those_and_the_most_confident_come_first(digits: ImageStore) -> None:
+    labels = torch.from_numpy(digits.labels[1437:]).long()
+    logits = torch.nn.functional.one_hot(labels, 10).float() * 9
+    for place, confidence in ((7, 2.0), (3, 5.0)):
+        logits[place] = torch.zeros(10)
+        logits[place, (labels[place] + 1) % 10] = confidence
+    drawn = [ax for ax in misclassified(logits, labels, digits).axes if ax.images]
+    assert [ax.get_title().split(" (")[0] for ax in drawn] == [
+        f"{labels[place]} → {(labels[place] + 1) % 10}" for place in (3, 7)
+    ]
+    np.testing.assert_allclose(drawn[0].images[0].get_array(), digits.images[1437 + 3, 0] / 255, atol=1e-6)
+
+
+def test_every_digit_has_its_caption() -> None:
     figure = grids.digit_grid(torch.rand(3, 1, 28, 28), ["3 → 5", "1 → 7", "0 → 6"], "title")
     drawn = [ax for ax in figure.axes if ax.images]
     assert [ax.get_title() for ax in drawn] == ["3 → 5", "1 → 7", "0 → 6"]
@@ -56,7 +71,7 @@ def test_the_plot_has_every_model_and_every_variance() -> None:
 
 def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int) -> RunRecord:
     identity = {"kind": "k", "trial": {"seed": seed, "epochs": epochs}, "data": "d", "code": {"m": code}}
-    return RunRecord(run_id, run_id, {}, {}, {keys.IDENTITY: json.dumps(identity)}, ended_ms, "1")
+    return RunRecord(run_id, run_id, {}, {}, {keys.IDENTITY: json.dumps(identity)}, ended_ms)
 
 
 def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.config import Config, Data, Sweep, Training
 from pipeline.data.store import ImageStore
-from pipeline.sweeps.identity import identify
+from pipeline.sweeps.identity import code_of, identify, network_module
 from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, sweep_key
 
 CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1)))
@@ -49,6 +49,15 @@ def test_a_baseline_does_not_depend_on_how_others_are_trained(patches: ImageStor
     longer = replace(CONFIG, sweep=replace(CONFIG.sweep, training=Training(epochs=40)))
     name = "noisy · σ²=0.01 · seed 0"
     assert fingerprints(longer, patches)[name] == fingerprints(CONFIG, patches)[name]
+
+
+def test_a_trial_depends_on_its_own_network_and_not_on_others() -> None:
+    assert network_module("autoencoder") == "pipeline.models.denoisers"
+    assert network_module("noisy") == "pipeline.models.classical"
+    modules = code_of(DENOISING, "autoencoder")
+    assert "pipeline.models.denoisers" in modules
+    assert "pipeline.training.fit" in modules
+    assert not {"pipeline.models", "pipeline.models.classifiers", "pipeline.models.classical"} & modules.keys()
 
 
 def test_a_sweeps_key_does_not_depend_on_the_order_of_its_variances(patches: ImageStore) -> None:

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.config import PROJECT_ROOT, Run
+from pipeline.errors import UserError
+from pipeline.models.denoisers import Autoencoder
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import TrackingStore, open_store
@@ -68,6 +71,30 @@ def test_results_on_other_data_get_another_experiment(store: TrackingStore, expe
     assert store.find_experiment("images-denoising", "e" * 64) == other
     assert store.find_experiment("images-denoising", "0" * 64) is None
     assert [name for _, name in store.experiments()] == ["images-denoising", "images-denoising-eeeeeeee"]
+
+
+def test_a_deleted_experiment_is_one_line_that_says_what_to_do(store: TrackingStore, experiment: str) -> None:
+    store.client.delete_experiment(experiment)
+    with pytest.raises(UserError, match=rf"mlflow experiments restore --experiment-id {experiment}.*mlflow gc"):
+        store.experiment("images-denoising", "d" * 64, "what it holds")
+
+
+def test_a_logged_model_loads_without_pickle_and_gives_the_same_for_any_batch(
+    store: TrackingStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    model = Autoencoder(channels=3, width=4)
+    images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(images)
+    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder:
+        recorder.model(model, "denoiser", images[:2])
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    (logged,) = store.client.search_logged_models([experiment])
+    loaded = mlflow.pytorch.load_model(f"models:/{logged.model_id}")
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), expected)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from pipeline.config import ClassificationTrial, DenoisingTrial, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.training.batches import Batch, Batches
+from pipeline.training.build import split_batches
 from pipeline.training.classification import train_classifier
 from pipeline.training.denoising import train_denoiser
 from pipeline.training.device import choose_device
@@ -159,15 +160,22 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
         assert torch.equal((batch.images.flatten() * 255).round().long(), batch.labels), "images keep their labels"
 
 
-def test_validation_images_are_not_trained_on() -> None:
+def test_the_three_parts_of_a_trial_share_no_image(digits: ImageStore) -> None:
+    parts = {name: set(part.indices.tolist()) for name, part in split_batches(digits, classification(), CPU).items()}
+    assert {name: len(part) for name, part in parts.items()} == {"train": 1293, "validation": 144, "test": 360}
+    assert len(parts["train"] | parts["validation"] | parts["test"]) == 1797
+
+
+def test_a_validation_split_is_a_share_of_the_training_images() -> None:
     train, validation = validation_split(range(100, 200), 0.1)
     assert len(validation) == 10
     assert sorted([*train.tolist(), *validation.tolist()]) == list(range(100, 200))
 
 
 def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: ImageStore) -> None:
-    with pytest.raises(UserError, match=r"autoencoder with settings .*depth"):
-        train_denoiser(denoising(settings={"depth": 3}), patches, CPU, Notes())
+    for settings in ({"depth": 3}, {"width": -1}):
+        with pytest.raises(UserError, match=rf"autoencoder with settings .*{next(iter(settings))}"):
+            train_denoiser(denoising(settings=settings), patches, CPU, Notes())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
