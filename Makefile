@@ -66,7 +66,7 @@ report: $(READY) ## write reports/output/report.en.md from the tracked runs, mad
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
 
-test: $(READY) ## the tests (two minutes); ALL=1: also the slow ones and those with servers
+test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
 	$(BIN)/python -m pytest $(if $(ALL),-m '')
 
 lint: $(READY) ## style, types, and the arrows between the rooms

@@ -71,7 +71,7 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     `experiments/demo.yaml`.
     """
     parser = make_parser()
-    arguments = with_lists(arguments)
+    arguments = config_first(with_lists(arguments))
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
@@ -136,6 +136,17 @@ def config_of(given: Namespace) -> Config:
     config = Config(**{field.name: given[field.name] for field in fields(Config)})
     tracking_uri = config.run.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return replace(config, run=replace(config.run, tracking_uri=tracking_uri))
+
+
+def config_first(arguments: list[str]) -> list[str]:
+    """Move `--config` to the front: the parser applies it where it stands, and the command line overrides the file."""
+    front: list[str] = []
+    rest: list[str] = []
+    after = ""
+    for argument in arguments:
+        (front if argument.startswith("--config=") or "--config" in (argument, after) else rest).append(argument)
+        after = argument
+    return [*front, *rest]
 
 
 def with_lists(arguments: list[str]) -> list[str]:

@@ -91,6 +91,20 @@ def test_print_config_shows_what_would_be_used(home: Path) -> None:
     assert "batch_size: 32" in done.stdout, "from experiments/demo.yaml"
 
 
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_the_command_line_overrides_a_saved_configuration_wherever_it_is_named(
+    place: str, home: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "mine.yaml"
+    saved.write_text(run_pipeline("sweep", "--data.choice=demo", "--print_config").stdout)
+    file, others = f"--config={saved}", ["classify", "--data.choice=demo", "--classify.seeds=7", f"--run.home={home}"]
+    done = run_pipeline(*([file, *others] if place == "first" else [*others, file]), "--print_config")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("stage: classify\n")
+    assert "seeds:\n  - 7\n" in done.stdout
+    assert f"home: {home}\n" in done.stdout
+
+
 @pytest.mark.parametrize("arguments", [["sweep", "--config=experiments/demo.yaml"], ["ui"]])
 def test_print_config_only_prints(arguments: list[str], home: Path) -> None:
     done = run_pipeline(*arguments, "--data.choice=demo", f"--run.home={home}", "--print_config")

@@ -178,11 +178,12 @@ def choose(data: Data, run: Run, roles: Sequence[Role], every: bool = True) -> C
 
 
 def obtainable(data: Data, run: Run, role: Role) -> bool:
-    """Whether a dataset of the full data is prepared, in the source, downloaded, or can be downloaded."""
+    """Whether a dataset of the full data is in the source, or, without one, is prepared, downloaded or downloadable."""
     dataset = CATALOG["full", role]
+    if data.source:
+        return dataset.find(data.source) is not None
     return bool(
         (store_folder(run, dataset) / MANIFEST).exists()
-        or (data.source and dataset.find(data.source))
         or dataset.find(run.cache / "downloads" / dataset.name)
         or download.reachable(dataset.remote)
     )

@@ -77,4 +77,6 @@ def sweep_runs(config: Config, store: TrackingStore) -> list[RunRecord]:
         return []
     latest = max(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")))
     trials = store.finished(experiment_id, keys.KIND_TRIAL)
-    return [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
+    chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
+    # A trial that two processes ran at once has two runs; it is one trial all the same.
+    return list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())

@@ -77,7 +77,7 @@ def train_denoiser(
         )
     return DenoisingResult(
         model=model,
-        metrics={**quality(parts["validation"], "val"), **quality(parts["test"], "test"), "time/train_s": seconds},
+        metrics={**quality(parts["test"], "test"), "time/train_s": seconds},
         examples=show(model, parts["test"], trial, store.manifest.digest, precision),
         parameters=parameters,
         precision=str(precision).removeprefix("torch."),

@@ -87,6 +87,7 @@ def test_a_classifier_learns_and_tells_its_observers(digits: ImageStore) -> None
 def test_a_denoiser_beats_its_input(patches: ImageStore) -> None:
     result = train_denoiser(denoising(), patches, CPU, Notes())
     assert result.metrics["test/psnr_gain"] > 3
+    assert not [name for name in result.metrics if name.startswith("val/")], "their curve is the observers'"
     assert result.examples.clean.shape == result.examples.denoised.shape == (10, 3, 32, 32)
 
 
