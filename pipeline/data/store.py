@@ -90,12 +90,13 @@ class ImageStore:
     @classmethod
     def open(cls, folder: Path) -> ImageStore:
         """Open a store. Raises `FileNotFoundError` where there is none, or none that this version wrote."""
-        fields: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
         try:
+            fields: dict[str, Any] = json.loads(text)
             fields["sources"] = [SourceFile(**source) for source in fields["sources"]]
             return cls(folder, Manifest(**fields))
-        except (KeyError, TypeError) as error:
-            raise FileNotFoundError(f"{folder}: its manifest is another version's: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileNotFoundError(f"{folder}: its manifest is damaged or another version's: {error}") from error
 
     @cached_property
     def images(self) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -176,7 +177,7 @@ def replace_folder(new: Path, place: Path) -> None:
     """Move a complete folder to its place. Whoever has the old one open keeps reading it."""
     if place.exists():
         old = Path(tempfile.mkdtemp(prefix=f"{place.name}.old.", dir=place.parent))
-        place.rename(old)
+        place.rename(old / place.name)
         new.rename(place)
         shutil.rmtree(old)
     else:

@@ -46,14 +46,15 @@ def code_of(recipe: str, model: str) -> dict[str, str]:
     They are the recipe's, the network's, and all that these import from the rooms. The table of networks is left out:
     a network that joins it does not make the trials of others stale.
     """
-    modules = imported_modules([recipe, network_module(model)], ROOMS, leave_out=NETWORKS)
+    network = network_module(model)
+    modules = imported_modules([recipe, network], ROOMS, leave_out="" if network == NETWORKS else NETWORKS)
     return {name: module_digest(module_file(name))[:16] for name in modules}
 
 
 def network_module(model: str) -> str:
     """The module that a name in the tables of `pipeline.models` leads to, read off the source: importing brings torch.
 
-    A name that is in no table leads to the tables themselves.
+    What can't be read off (no bare name of an imported class) leads to the tables: then every network counts.
     """
     tree = ast.parse(module_file(NETWORKS).read_text(encoding="utf-8"))
     origin: dict[str, str] = {}

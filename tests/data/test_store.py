@@ -70,6 +70,9 @@ def test_a_store_of_another_version_is_as_good_as_none(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"notes"', '"remarks"'))
     with pytest.raises(FileNotFoundError, match="another version"):
         ImageStore.open(tmp_path / "images")
+    manifest.write_text(manifest.read_text()[:100])
+    with pytest.raises(FileNotFoundError, match="damaged"):
+        ImageStore.open(tmp_path / "images")
 
 
 def test_labels_without_a_class_are_refused(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_baseline_does_not_depend_on_how_others_are_trained(patches: ImageStor
 def test_a_trial_depends_on_its_own_network_and_not_on_others() -> None:
     assert network_module("autoencoder") == "pipeline.models.denoisers"
     assert network_module("noisy") == "pipeline.models.classical"
+    assert {"pipeline.models", "pipeline.models.denoisers"} <= code_of(DENOISING, "not a bare name").keys()
     modules = code_of(DENOISING, "autoencoder")
     assert "pipeline.models.denoisers" in modules
     assert "pipeline.training.fit" in modules
