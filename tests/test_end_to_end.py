@@ -121,6 +121,21 @@ def test_a_loss_that_explodes_fails_the_run_and_the_command(pipeline: Pipeline, 
     assert failed[0].data.params["lr"] == "1e+30", "what failed can be seen"
 
 
+def test_a_report_on_another_source_is_on_that_source(pipeline: Pipeline, home: Path, tmp_path: Path) -> None:
+    """Two folders with digits only: what was run on the first must not be reported for the second."""
+    for name, rows in (("one", 360), ("two", 300)):
+        (tmp_path / name).mkdir()
+        for split in ("train", "test"):
+            lines = (home / ".cache" / "downloads" / "demo-digits" / f"mnist_{split}.csv").read_text().splitlines()
+            chosen = lines if split == "train" else lines[:rows]
+            (tmp_path / name / f"mnist_{split}.csv").write_text("\n".join(chosen))
+        done = pipeline("report", *TINY, f"--data.source={tmp_path / name}")
+        assert done.returncode == 0, done.stderr
+        report = (home / "reports" / "output" / "report.en.md").read_text(encoding="utf-8")
+        assert f"{rows} test images of MNIST" in report
+        assert 'Not run yet: `make sweep VARS="0.01 0.05 0.1"`' in report
+
+
 def test_clipped_noise_has_an_experiment_of_its_own(pipeline: Pipeline, home: Path) -> None:
     for clip in ("false", "true"):
         done = pipeline("sweep", *DEMO, "--sweep.variances=0.1", "--sweep.models=noisy", f"--sweep.clip={clip}")

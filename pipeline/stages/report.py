@@ -22,9 +22,13 @@ def run(config: Config) -> None:
     """
     store = open_store(config.run)
     if config.report.run_missing:
-        if not digit_runs(config, store) and can_run(config, "digits"):
+        # Data that have changed, or another SOURCE, are other data: then nothing has been run of them yet.
+        available = [role for role in catalog.ROLES if can_run(config, role)]
+        for role in available:
+            catalog.prepare(config.data, config.run, role)
+        if "digits" in available and not digit_runs(config, store):
             classify.run(config)
-        if not sweep_runs(config, store) and can_run(config, "colour"):
+        if "colour" in available and not sweep_runs(config, store):
             sweep.run(config)
 
     digits = Part.of(catalog.opened(config.data, config.run, "digits"), digit_runs(config, store))
