@@ -15,7 +15,14 @@ from typing import Any, Literal
 
 from pipeline.errors import UserError
 
+# Its standard deviation is a hundred times the rounding of float32 just below 1.
+LEAST_VARIANCE = 1e-10
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+def variance_text(variance: float) -> str:
+    """A variance as names, keys and files write it: short, exact, and without a plus sign, which MLflow refuses."""
+    return f"{variance:.15g}".replace("e+", "e")
 
 
 def require_some(name: str, values: Sequence[object], example: str) -> None:
@@ -141,6 +148,8 @@ class Sweep:
         require_some("sweep.variances", self.variances, 'VARS="0.01 0.05 0.1"')
         require_positive("sweep.variances", self.variances)
         require_distinct("sweep.variances", self.variances)
+        if min(self.variances) < LEAST_VARIANCE:
+            raise UserError(f"sweep.variances: noise of variance {min(self.variances):g} vanishes in float32 pixels")
         require_some("sweep.models", self.models, "MODEL=autoencoder")
         require_distinct("sweep.models", self.models)
         require_seeds("sweep.seeds", self.seeds)
@@ -180,14 +189,14 @@ class Run:
     """auto: the first there is of cuda, mps, cpu."""
 
     threads: int = 0
-    """Threads of a trial on the CPU; 0: one a core."""
+    """Threads of a trial on the CPU; 0: torch's default, one a physical core."""
 
     tracking_uri: str | None = None
     """MLflow tracking store; default: MLFLOW_TRACKING_URI, else mlflow.db in `home`."""
 
     def __post_init__(self) -> None:
         if self.threads < 0:
-            raise UserError(f"run.threads is {self.threads}; give 0 for one a core, or a number of threads")
+            raise UserError(f"run.threads is {self.threads}; give 0 for torch's default, or a number of threads")
 
     @property
     def cache(self) -> Path:
@@ -249,4 +258,4 @@ class DenoisingTrial(Trial):
 
     @property
     def name(self) -> str:
-        return f"{self.model} · σ²={self.variance:g} · seed {self.seed}"
+        return f"{self.model} · σ²={variance_text(self.variance)} · seed {self.seed}"

@@ -35,6 +35,7 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         (["sweep", "--sweep.variances", "0.1, .nan"], "nan is not a positive number"),
         (["sweep", "--sweep.variances="], "sweep.variances is empty; give at least one"),
         (["sweep", "--sweep.variances=0.1 0.1"], "0.1 is given more than once"),
+        (["sweep", "--sweep.variances=1e-20"], "noise of variance 1e-20 vanishes in float32"),
         (["sweep", "--sweep.seeds=-1"], "sweep.seeds: -1 is below 0"),
         (["sweep", "--sweep.training.epochs=0"], "training.epochs: 0 is not a positive number"),
         (["sweep", "--sweep.training.epoch=3"], "no option sweep.training.epoch; did you mean sweep.training.epochs?"),

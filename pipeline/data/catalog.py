@@ -191,11 +191,32 @@ def obtainable(data: Data, run: Run, role: Role) -> bool:
 
 def opened(data: Data, run: Run, role: Role) -> ImageStore | None:
     """The store of the data chosen as it is, if there is one: nothing is made or checked."""
-    assert data.choice != "auto", "settled before any stage runs"
     try:
-        return ImageStore.open(store_folder(run, CATALOG[data.choice, role]))
+        return ImageStore.open(store_folder(run, chosen(data, role)))
     except FileNotFoundError:
         return None
+
+
+def is_current(data: Data, run: Run, role: Role) -> bool:
+    """Whether `prepare` would leave the store as it is."""
+    dataset, store = chosen(data, role), opened(data, run, role)
+    return store is not None and why_stale(store, dataset, given_files(dataset, data)) is None
+
+
+def chosen(data: Data, role: Role) -> Dataset:
+    """The dataset that an experiment uses, once that is settled."""
+    assert data.choice != "auto", "settled before any stage runs"
+    return CATALOG[data.choice, role]
+
+
+def given_files(dataset: Dataset, data: Data) -> list[Path] | None:
+    """The dataset's files in the user's source, or None without one."""
+    return find_in_source(dataset, data.source) if data.source else None
+
+
+def code_of(dataset: Dataset) -> str:
+    """Digest of the code that decides what the dataset's store holds."""
+    return code_digest(map(module_file, ("pipeline.data.store", *dataset.modules)))
 
 
 def store_folder(run: Run, dataset: Dataset) -> Path:
@@ -221,12 +242,9 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
     """
     from filelock import FileLock
 
-    assert data.choice != "auto", "settled before any stage runs"
-    dataset = CATALOG[data.choice, role]
+    dataset = chosen(data, role)
     folder = store_folder(run, dataset)
-    source = data.source if data.choice == "full" else None
-    files = find_in_source(dataset, source) if source else None
-    code = code_digest(map(module_file, ("pipeline.data.store", *dataset.modules)))
+    files = given_files(dataset, data)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         try:
@@ -234,7 +252,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         except FileNotFoundError:
             reason = "not prepared yet"
         else:
-            stale = why_stale(store, code, files)
+            stale = why_stale(store, dataset, files)
             if stale is None:
                 say(f"prepare   {dataset.title}: reuse, {counts(store)}")
                 return store
@@ -251,7 +269,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
                 splits=contents.splits,
                 sources=contents.sources,
                 notes=contents.notes,
-                code=code,
+                code=code_of(dataset),
             )
         say(f"prepare   {dataset.title}: {counts(store)}, sha256 {store.manifest.digest[:12]}…")
         for note in store.manifest.notes:
@@ -259,11 +277,11 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         return store
 
 
-def why_stale(store: ImageStore, code: str, files: list[Path] | None) -> str | None:
+def why_stale(store: ImageStore, dataset: Dataset, files: list[Path] | None) -> str | None:
     """Why a store has to be made again, or None. `files` are those that the user names now, if any."""
     manifest = store.manifest
     changed = [source.path for source in manifest.sources if source.changed]
-    if manifest.code != code:
+    if manifest.code != code_of(dataset):
         return "prepared by other code"
     if changed:
         return f"{changed[0]} has changed"

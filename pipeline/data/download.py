@@ -1,4 +1,4 @@
-"""Downloads from the published addresses, each file checked against a published checksum."""
+"""Downloads from the published addresses, each file checked against its known checksum."""
 
 from __future__ import annotations
 

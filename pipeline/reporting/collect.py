@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.config import variance_text
 from pipeline.metrics.statistics import Estimate, estimate
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
@@ -121,8 +122,8 @@ def classification_row(runs: Sequence[RunRecord]) -> ClassificationRow:
 def markdown_table(rows: Sequence[DenoisingRow]) -> str:
     """A summary of denoisers as a markdown table."""
     lines = ["| σ² | model | PSNR | SSIM | gain |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row.variance:g} | {row.model} | {row.psnr.text(2, 'dB')} | {row.ssim.text(3)} | {row.gain.text(2, 'dB')} |"
-        for row in rows
-    ]
+    for row in rows:
+        figures = [row.psnr.text(2, "dB"), row.ssim.text(3), row.gain.text(2, "dB")]
+        cells = [variance_text(row.variance), row.model, *figures]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

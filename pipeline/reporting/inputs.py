@@ -9,11 +9,12 @@ from pathlib import Path
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.source_code import code_digest
-from pipeline.data.store import ImageStore, Manifest
+from pipeline.data.store import Manifest
 from pipeline.tracking.store import RunRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
 ROOMS = [Path(__file__).parent, *(Path(__file__).parents[1] / room for room in ("metrics", "stages", "tracking"))]
+FIGURES = "figures"
 ANSWERS = PROJECT_ROOT / "reports" / "answers"
 
 
@@ -24,11 +25,6 @@ class Part:
     data: Manifest
     runs: Sequence[RunRecord]
     clip: bool = False
-
-    @classmethod
-    def of(cls, images: ImageStore | None, runs: Sequence[RunRecord], clip: bool = False) -> Part | None:
-        """A part, or None where nothing has been run."""
-        return cls(images.manifest, runs, clip) if images and runs else None
 
 
 def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
@@ -43,7 +39,7 @@ def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
 
 def figures_of(report: Path) -> Path:
     """The folder of a report's figures."""
-    return report.parent / "figures"
+    return report.parent / FIGURES
 
 
 def is_current(report: Path, inputs: str) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.config import variance_text
+
 
 def render(template: str, context: Mapping[str, Any]) -> str:
     """Fill a template of `templates/`. Markdown is not HTML: nothing is escaped."""
@@ -16,4 +18,5 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         autoescape=False,
         keep_trailing_newline=True,
     )
+    environment.filters["variance"] = variance_text
     return environment.get_template(template).render(context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline.config import variance_text
+from pipeline.data.store import replace_folder
 from pipeline.metrics.image import SSIM_VARIANT
 from pipeline.reporting import collect, figures
-from pipeline.reporting.inputs import ANSWERS, Part, figures_of
+from pipeline.reporting.inputs import ANSWERS, FIGURES, Part, figures_of
 from pipeline.reporting.render import render
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -25,18 +27,36 @@ TEMPLATE = "report.en.md.j2"
 def write_report(
     report: Path,
     store: TrackingStore,
+    *,
     digits: Part | None,
     colour: Part | None,
-    *,
     demo: bool,
     full_data_hint: str,
     inputs: str,
 ) -> None:
-    """Draw the figures beside the report, then write it; one that can't be finished leaves the old text in place."""
-    pictures = figures_of(report)
-    shutil.rmtree(pictures, ignore_errors=True)
-    pictures.mkdir(parents=True)
-    context = {
+    """Draw the figures, fill the template, and only then take the place of the report that was there."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=report.parent) as building:
+        pictures = Path(building) / FIGURES
+        pictures.mkdir()
+        text = render(TEMPLATE, context_of(store, digits, colour, pictures, demo, full_data_hint, inputs))
+        report.unlink(missing_ok=True)  # the figures of one report beside the text of another would be a lie
+        replace_folder(pictures, figures_of(report))
+        (Path(building) / report.name).write_text(text, encoding="utf-8")
+        (Path(building) / report.name).replace(report)
+
+
+def context_of(
+    store: TrackingStore,
+    digits: Part | None,
+    colour: Part | None,
+    pictures: Path,
+    demo: bool,
+    full_data_hint: str,
+    inputs: str,
+) -> dict[str, Any]:
+    """All that the template names; draws the figures into a folder on the way."""
+    return {
         "inputs": inputs,
         "demo": demo,
         "full_data_hint": full_data_hint,
@@ -46,9 +66,6 @@ def write_report(
         "answers": {language: answers(language) for language in LANGUAGES},
         "environment": environment([digits, colour]),
     }
-    text = render(TEMPLATE, context)
-    report.with_suffix(".tmp").write_text(text, encoding="utf-8")
-    report.with_suffix(".tmp").replace(report)
 
 
 def answers(language: str) -> dict[str, str]:
@@ -72,9 +89,9 @@ def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     settings = collect.by_setting(part.runs)
     shown = settings[0]
     curves = [
-        {"run": run.name, "epoch": point.step, "accuracy": point.value}
+        {"run": run.name, "epoch": epoch, "accuracy": accuracy}
         for run in shown
-        for point in store.client.get_metric_history(run.run_id, keys.VAL_ACCURACY)
+        for epoch, accuracy in store.history(run.run_id, keys.VAL_ACCURACY)
     ]
     return {
         **part_context(part, [run for setting in settings for run in setting]),
@@ -94,7 +111,9 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         {
             "model": row.model,
             "variance": row.variance,
-            "file": copy(store, runs[row.runs[0]], "grid.png", pictures / f"grid-{row.model}-{row.variance:g}.png"),
+            "file": copy(
+                store, runs[row.runs[0]], "grid.png", pictures / f"grid-{row.model}-{variance_text(row.variance)}.png"
+            ),
         }
         for row in rows
         if row.trained
@@ -108,13 +127,18 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     }
 
 
+def grid_name(row: collect.DenoisingRow) -> str:
+    """File name of the ten images of a model at a variance."""
+    return f"grid-{row.model}-{variance_text(row.variance)}.png"
+
+
 def environment(parts: Sequence[Part | None]) -> dict[str, list[str]]:
     """Rows of the environment table: what the runs say of where they were computed, all values if they differ."""
     names = {
         "device": keys.DEVICE,
         "precision": "precision",
         **{package: f"{keys.VERSIONS}{package}" for package in ("python", "torch", "torchvision", "mlflow")},
-        "commit": "mlflow.source.git.commit",
+        "commit": keys.COMMIT,
         "uncommitted changes": keys.GIT_DIRTY,
     }
 

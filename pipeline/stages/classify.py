@@ -6,7 +6,7 @@ from pipeline.config import Config
 from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
-from pipeline.stages.trials import run_missing
+from pipeline.stages.trials import describe, run_missing
 from pipeline.sweeps.plan import CLASSIFICATION, classification_trials, plan
 from pipeline.tracking import keys
 from pipeline.tracking.store import TrackingStore, open_store
@@ -18,21 +18,21 @@ def run(config: Config) -> None:
     store = open_store(config.run)
     experiment_id = experiment(store, images.manifest)
     planned = plan(classification_trials(config, images), images, CLASSIFICATION, store, experiment_id)
-    planned = run_missing("classify", planned, images, CLASSIFICATION, store, experiment_id, config.run)
-
-    rows = [
-        {
-            "trial": one.trial.name,
-            "test accuracy": f"{one.run.metrics[keys.TEST_ACCURACY]:.2%}",
-            "validation accuracy": f"{one.run.metrics[keys.VAL_ACCURACY]:.2%}",
-            "training": f"{one.run.metrics[keys.TRAIN_SECONDS]:.1f} s",
-            "run": one.run.run_id[:8],
-        }
-        for one in planned
-        if one.run
-    ]
-    table(f"Classifying {images.manifest.title}", rows)
-    say(f"classify  {len(rows)} of {len(planned)} trials finished")
+    runs = run_missing("classify", planned, images, CLASSIFICATION, store, experiment_id, config.run)
+    table(
+        f"Classifying {images.manifest.title}",
+        [
+            {
+                "trial": run.name,
+                "test accuracy": f"{run.metrics[keys.TEST_ACCURACY]:.2%}",
+                "validation accuracy": f"{run.metrics[keys.VAL_ACCURACY]:.2%}",
+                "training": f"{run.metrics[keys.TRAIN_SECONDS]:.1f} s",
+                "run": run.run_id[:8],
+            }
+            for run in runs
+        ],
+    )
+    say(f"classify  {len(runs)} trials finished")
 
 
 def experiment_name(manifest: Manifest) -> str:
@@ -42,8 +42,5 @@ def experiment_name(manifest: Manifest) -> str:
 
 def experiment(store: TrackingStore, manifest: Manifest) -> str:
     """Id of the experiment for this data."""
-    description = (
-        f"Classifiers of {manifest.title}, one run a trial.\n\n{' '.join(manifest.notes)}\n\n"
-        f"{manifest.shape[0]:,} images, sha256 of the data: `{manifest.digest}`."
-    )
+    description = describe(manifest, f"Classifiers of {manifest.title}, one run a trial.")
     return store.experiment(experiment_name(manifest), manifest.digest, description)

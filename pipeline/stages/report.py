@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from pipeline.config import Config
 from pipeline.console import say, waiting
@@ -10,7 +12,7 @@ from pipeline.data import catalog
 from pipeline.reporting.inputs import Part, inputs_digest, is_current
 from pipeline.stages import classify, sweep
 from pipeline.tracking import keys
-from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.tracking.store import TrackingStore, open_store
 
 REPORT = "report.en.md"
 
@@ -18,31 +20,36 @@ REPORT = "report.en.md"
 def run(config: Config) -> None:
     """Write the report, unless there is one of the same runs, answers and templates.
 
-    Where nothing has been run of a question, it is run first, if its data can be had and `report.run_missing`.
+    Where nothing has been run of a question, or only on data that have changed since or are not those of the SOURCE
+    given, it is run first, if its data can be had and `report.run_missing`.
     """
     store = open_store(config.run)
+    parts = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}
     if config.report.run_missing:
-        # Data that have changed, or another SOURCE, are other data: then nothing has been run of them yet.
-        available = [role for role in catalog.ROLES if can_run(config, role)]
-        for role in available:
-            catalog.prepare(config.data, config.run, role)
-        if "digits" in available and not digit_runs(config, store):
-            classify.run(config)
-        if "colour" in available and not sweep_runs(config, store):
-            sweep.run(config)
+        for role, (find, stage) in QUESTIONS.items():
+            done = parts[role] is not None and catalog.is_current(config.data, config.run, role)
+            if not done and can_run(config, role):
+                stage.run(config)
+                parts[role] = find(config, store)
 
-    digits = Part.of(catalog.opened(config.data, config.run, "digits"), digit_runs(config, store))
-    colour = Part.of(catalog.opened(config.data, config.run, "colour"), sweep_runs(config, store), config.sweep.clip)
     demo = config.data.choice == "demo"
     file = report_file(config)
-    inputs = inputs_digest([digits, colour], demo)
+    inputs = inputs_digest(list(parts.values()), demo)
     if is_current(file, inputs):
         say(f"report    reuse (made from the same runs): {file}")
         return
     with waiting("Writing the report"):
         from pipeline.reporting.report import write_report
 
-        write_report(file, store, digits, colour, demo=demo, full_data_hint=catalog.FULL_DATA_HINT, inputs=inputs)
+        write_report(
+            file,
+            store,
+            digits=parts["digits"],
+            colour=parts["colour"],
+            demo=demo,
+            full_data_hint=catalog.FULL_DATA_HINT,
+            inputs=inputs,
+        )
     say(f"report    {file}")
 
 
@@ -57,30 +64,36 @@ def can_run(config: Config, role: catalog.Role) -> bool:
     return config.data.choice == "demo" or catalog.obtainable(config.data, config.run, role)
 
 
-def digit_runs(config: Config, store: TrackingStore) -> list[RunRecord]:
-    """Every finished classifier on this data."""
+def digits_part(config: Config, store: TrackingStore) -> Part | None:
+    """Every finished classifier on the digits as they are prepared, or None."""
     images = catalog.opened(config.data, config.run, "digits")
     if images is None:
-        return []
-    name = classify.experiment_name(images.manifest)
-    experiment_id = store.find_experiment(name, images.manifest.digest)
-    return store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
+        return None
+    experiment_id = store.find_experiment(classify.experiment_name(images.manifest), images.manifest.digest)
+    runs = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
+    return Part(images.manifest, runs) if runs else None
 
 
-def sweep_runs(config: Config, store: TrackingStore) -> list[RunRecord]:
-    """The trials of the sweep on this data that was asked for last."""
+def colour_part(config: Config, store: TrackingStore) -> Part | None:
+    """The trials of the sweep that was asked for last on the images as they are prepared, or None."""
     images = catalog.opened(config.data, config.run, "colour")
     if images is None:
-        return []
+        return None
     name = sweep.experiment_name(images.manifest, config.sweep.clip)
     experiment_id = store.find_experiment(name, images.manifest.digest)
-    if experiment_id is None:
-        return []
-    summaries = store.finished(experiment_id, keys.KIND_SUMMARY)
-    if not summaries:
-        return []
+    summaries = store.finished(experiment_id, keys.KIND_SUMMARY) if experiment_id else []
+    if experiment_id is None or not summaries:
+        return None
     latest = max(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")))
     trials = store.finished(experiment_id, keys.KIND_TRIAL)
     chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
     # A trial that two processes ran at once has two runs; it is one trial all the same.
-    return list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
+    runs = list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
+    return Part(images.manifest, runs, config.sweep.clip)
+
+
+QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {
+    "digits": (digits_part, classify),
+    "colour": (colour_part, sweep),
+}
+"""For each kind of data, where its results are found and which stage makes them."""

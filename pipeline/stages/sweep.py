@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 
-from pipeline.config import Config, Sweep
+from pipeline.config import Config, Sweep, variance_text
 from pipeline.console import say, table
 from pipeline.data import catalog
-from pipeline.data.store import ImageStore, Manifest
-from pipeline.stages.trials import require_known, run_missing
-from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, plan, sweep_key
+from pipeline.data.store import Manifest
+from pipeline.stages.trials import describe, require_known, run_missing
+from pipeline.sweeps.plan import DENOISING, denoising_trials, plan, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
@@ -22,13 +23,11 @@ def run(config: Config) -> None:
     store = open_store(config.run)
     experiment_id = experiment(store, images.manifest, config.sweep.clip)
     planned = plan(denoising_trials(config, images), images, DENOISING, store, experiment_id)
-    planned = run_missing("sweep", planned, images, DENOISING, store, experiment_id, config.run)
-    runs = [one.run for one in planned if one.run]
+    runs = run_missing("sweep", planned, images, DENOISING, store, experiment_id, config.run)
     key = sweep_key(planned)
     for finished in runs:
         store.add_to_sweep(finished, key)
-    summarise(store, experiment_id, key, images, planned)
-
+    summarise(store, experiment_id, key, images.manifest, runs)
     table(
         f"Denoising {images.manifest.title}",
         [
@@ -43,7 +42,7 @@ def run(config: Config) -> None:
             for finished in runs
         ],
     )
-    say(f"sweep     {key}: {len(runs)} of {len(planned)} trials finished")
+    say(f"sweep     {key}: {len(runs)} trials finished")
 
 
 def require_settings_of_known(sweep: Sweep) -> None:
@@ -64,46 +63,38 @@ def experiment_name(manifest: Manifest, clip: bool) -> str:
 def experiment(store: TrackingStore, manifest: Manifest, clip: bool) -> str:
     """Id of the experiment for this data."""
     noise = "limited to [0, 1] after adding noise" if clip else "not clipped"
-    description = (
-        f"Denoisers of {manifest.title}, one run a trial; noisy images {noise}. "
-        f"Each sweep has a summary run with tables and plots.\n\n{' '.join(manifest.notes)}\n\n"
-        f"{manifest.shape[0]:,} images, sha256 of the data: `{manifest.digest}`."
-    )
+    what = f"Denoisers of {manifest.title}, one run a trial; noisy images {noise}."
+    description = describe(manifest, f"{what} Each sweep has a summary run with tables and plots.")
     return store.experiment(experiment_name(manifest, clip), manifest.digest, description)
 
 
 def summarise(
-    store: TrackingStore, experiment_id: str, key: str, images: ImageStore, planned: Sequence[Planned]
+    store: TrackingStore, experiment_id: str, key: str, manifest: Manifest, runs: Sequence[RunRecord]
 ) -> None:
-    """Write the sweep's summary run, unless it is there; note on it that the sweep was asked for now."""
-    summary = find_summary(store, experiment_id, key)
-    if summary is None:
-        write_summary(store, experiment_id, key, images, [one.run for one in planned if one.run])
-        summary = find_summary(store, experiment_id, key)
-        assert summary is not None, "just written"
-    store.client.set_tag(summary.run_id, keys.REQUESTED, str(time.time_ns()))
-
-
-def find_summary(store: TrackingStore, experiment_id: str, key: str) -> RunRecord | None:
-    """The summary run of a sweep."""
+    """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now."""
+    fingerprint = hashlib.sha256("".join(sorted(run.run_id for run in runs)).encode()).hexdigest()
     summaries = store.finished(experiment_id, keys.KIND_SUMMARY)
-    return next((run for run in summaries if run.tags.get(keys.FINGERPRINT) == key), None)
+    run_id = next((run.run_id for run in summaries if run.tags.get(keys.FINGERPRINT) == fingerprint), None)
+    if run_id is None:
+        run_id = write_summary(store, experiment_id, key, fingerprint, manifest, runs)
+    store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
 
 
 def write_summary(
-    store: TrackingStore, experiment_id: str, key: str, images: ImageStore, runs: Sequence[RunRecord]
-) -> None:
-    """Mean over seeds a model and variance, as metrics, as a table and as a plot, in a run of its own."""
+    store: TrackingStore, experiment_id: str, key: str, fingerprint: str, manifest: Manifest, runs: Sequence[RunRecord]
+) -> str:
+    """Mean over seeds a model and variance, as metrics, as a table and as a plot, in a run of its own; its id."""
     from pipeline.reporting import collect, figures
     from pipeline.tracking.runs import recording
 
     results = collect.denoising_results(runs)
     rows = collect.denoising_summary(results)
-    tags = {keys.SWEEP: key, keys.DATA_DIGEST: images.manifest.digest}
-    with recording(store, experiment_id, f"summary · sweep {key}", keys.KIND_SUMMARY, key, tags) as recorder:
+    tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest}
+    with recording(store, experiment_id, f"summary · sweep {key}", keys.KIND_SUMMARY, fingerprint, tags) as recorder:
         for row in rows:
-            label = f"{row.model} {row.variance:g}"
+            label = f"{row.model} {variance_text(row.variance)}"
             recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})
         recorder.figure(figures.quality_over_variance(results), "quality_over_variance.png")
         recorder.text(results.to_csv(index=False), "results.csv")
-        recorder.tag("mlflow.note.content", collect.markdown_table(rows))
+        recorder.tag(keys.NOTE, collect.markdown_table(rows))
+    return recorder.run_id

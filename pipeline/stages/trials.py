@@ -7,10 +7,10 @@ from difflib import get_close_matches
 
 from pipeline.config import Run
 from pipeline.console import say
-from pipeline.data.store import ImageStore
+from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
-from pipeline.sweeps.plan import Planned, plan
-from pipeline.tracking.store import TrackingStore
+from pipeline.sweeps.plan import CLASSIFICATION, Planned, plan
+from pipeline.tracking.store import RunRecord, TrackingStore
 
 
 def run_missing(
@@ -21,23 +21,28 @@ def run_missing(
     store: TrackingStore,
     experiment_id: str,
     run: Run,
-) -> list[Planned]:
-    """Run the trials that have no finished run, one after the other; returns the plan with every run filled in."""
+) -> list[RunRecord]:
+    """Run the trials that have no finished run, one after the other; returns the run of every trial, in order."""
     for one in planned:
-        say(f"{stage:9} {one.trial.name}: {f'reuse (done, run {one.run.run_id[:8]})' if one.run else 'run'}")
+        say(f"{stage:9} {one.trial.name}: " + (f"reuse (done, run {one.run.run_id[:8]})" if one.run else "run"))
     missing = [one for one in planned if one.run is None]
-    if not missing:
-        return list(planned)
+    if missing:
+        from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+        from pipeline.sweeps.trial import run_trial
 
-    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
-    from pipeline.sweeps.plan import CLASSIFICATION
-    from pipeline.sweeps.trial import run_trial
+        for one in missing:
+            require_known(one.trial.model, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
+        for one in missing:
+            run_trial(one, images, store, experiment_id, run)
+        planned = plan([one.trial for one in planned], images, recipe, store, experiment_id)
+    return [one.run for one in planned if one.run is not None]
 
-    for one in missing:
-        require_known(one.trial.model, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
-    for one in missing:
-        run_trial(one, images, store, experiment_id, run)
-    return plan([one.trial for one in planned], images, recipe, store, experiment_id)
+
+def describe(manifest: Manifest, what: str) -> str:
+    """Description of an experiment: what its runs are, in one short line, then the data."""
+    notes = " ".join(manifest.notes)
+    count = f"{manifest.shape[0]:,} images, sha256 of the data: `{manifest.digest}`."
+    return f"{what}\n\n{notes}\n\n{count}"
 
 
 def require_known(name: str, known: Collection[str]) -> None:

@@ -30,6 +30,9 @@ def run(config: Config) -> None:
     if store_uri(config.run).startswith("http"):
         show_links(store, store.uri, config.ui.open_browser)
         return
+    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal must not leave the server behind
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     with serving(store, config.ui.port) as server:
         show_links(store, f"http://{HOST}:{config.ui.port}", config.ui.open_browser)
         say("Ctrl-C stops the UI.")

@@ -81,6 +81,6 @@ def plan(
 
 
 def sweep_key(planned: Sequence[Planned]) -> str:
-    """Eight letters that name a set of trials, whatever their order."""
+    """Eight hex digits that name a set of trials, whatever their order."""
     fingerprints = sorted(one.identity.fingerprint for one in planned)
     return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:8]

@@ -29,7 +29,7 @@ def environment_tags() -> dict[str, str]:
     tags |= {f"{keys.VERSIONS}{package}": version(package) for package in PACKAGES}
     commit = git("rev-parse", "HEAD")
     if commit:
-        tags["mlflow.source.git.commit"] = commit
+        tags[keys.COMMIT] = commit
         tags[keys.GIT_DIRTY] = str(bool(git("status", "--porcelain"))).lower()
     return tags
 

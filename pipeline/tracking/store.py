@@ -69,10 +69,10 @@ class TrackingStore:
             experiment = self.client.get_experiment_by_name(candidate)
             if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
                 if experiment.lifecycle_stage == "deleted":
-                    restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+                    restore = f".venv/bin/mlflow experiments restore --experiment-id {experiment.experiment_id}"
                     raise UserError(
                         f"the MLflow experiment {candidate} was deleted; "
-                        f"bring it back with `{restore}`, or remove it for good with `mlflow gc`"
+                        f"bring it back with `{restore}`, or remove it for good with `.venv/bin/mlflow gc`"
                     )
                 return str(experiment.experiment_id)
         return None
@@ -87,7 +87,7 @@ class TrackingStore:
         tags = {
             keys.DATA_DIGEST: data_digest,
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": description,
+            keys.NOTE: description,
         }
         location = None
         if self.artifacts is not None:
@@ -126,7 +126,15 @@ class TrackingStore:
         """Tag a run as part of a sweep, besides those it is part of already."""
         sweeps = run.tags.get(keys.SWEEP, "").split()
         if sweep not in sweeps:
-            self.client.set_tag(run.run_id, keys.SWEEP, " ".join([*sweeps, sweep]))
+            self.tag(run.run_id, keys.SWEEP, " ".join([*sweeps, sweep]))
+
+    def tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag of a run, also of one that has ended."""
+        self.client.set_tag(run_id, key, value)
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of every point of a metric, in the order they were logged."""
+        return [(point.step, point.value) for point in self.client.get_metric_history(run_id, metric)]
 
     def download(self, run_id: str, artifact: str, folder: Path) -> Path:
         """Copy an artifact of a run into a folder; returns the file."""

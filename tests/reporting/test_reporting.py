@@ -101,6 +101,13 @@ def test_persian_is_set_as_persian(file) -> None:
     assert not re.search(r"\S  +\S", prose), "two spaces"
 
 
+@pytest.mark.parametrize("file", sorted((PROJECT_ROOT / "reports" / "answers").glob("*.md")), ids=lambda f: f.name)
+def test_a_formula_inside_a_sentence_stays_on_its_line(file) -> None:
+    """Code hosts do not set `$…$` that runs over a line's end."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        assert line.count("$") % 2 == 0, line
+
+
 def test_both_answers_are_there_in_both_languages() -> None:
     names = sorted(path.name for path in (PROJECT_ROOT / "reports" / "answers").iterdir())
     assert names == ["batch-norm.en.md", "batch-norm.fa.md", "gan.en.md", "gan.fa.md"]

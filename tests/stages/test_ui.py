@@ -25,7 +25,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
+def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path, ending: signal.Signals) -> None:
     experiment = open_store(Run(home=home)).experiment("images-denoising", "d" * 64, "what it holds")
     port = free_port()
     command = [sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"]
@@ -42,7 +43,7 @@ def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path) -> None:
             f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id={experiment}"
         ) as answer:
             assert b"images-denoising" in answer.read()
-        ui.send_signal(signal.SIGINT)
+        ui.send_signal(ending)
         assert ui.wait(timeout=30) == 0
     finally:
         ui.kill()

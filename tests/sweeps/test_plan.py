@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.config import Config, Data, Sweep, Training
+from pipeline.config import Config, Data, Sweep, Training, variance_text
 from pipeline.data.store import ImageStore
 from pipeline.sweeps.identity import code_of, identify, network_module
 from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, sweep_key
@@ -49,6 +49,16 @@ def test_a_baseline_does_not_depend_on_how_others_are_trained(patches: ImageStor
     longer = replace(CONFIG, sweep=replace(CONFIG.sweep, training=Training(epochs=40)))
     name = "noisy · σ²=0.01 · seed 0"
     assert fingerprints(longer, patches)[name] == fingerprints(CONFIG, patches)[name]
+
+
+def test_variances_are_written_exactly_and_as_mlflow_takes_them() -> None:
+    assert [variance_text(v) for v in (0.01, 0.1000000001, 1e6, 1e21, 1e-9)] == [
+        "0.01",
+        "0.1000000001",
+        "1000000",
+        "1e21",
+        "1e-09",
+    ]
 
 
 def test_a_trial_depends_on_its_own_network_and_not_on_others() -> None:

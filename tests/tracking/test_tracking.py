@@ -75,7 +75,9 @@ def test_results_on_other_data_get_another_experiment(store: TrackingStore, expe
 
 def test_a_deleted_experiment_is_one_line_that_says_what_to_do(store: TrackingStore, experiment: str) -> None:
     store.client.delete_experiment(experiment)
-    with pytest.raises(UserError, match=rf"mlflow experiments restore --experiment-id {experiment}.*mlflow gc"):
+    with pytest.raises(
+        UserError, match=rf"\.venv/bin/mlflow experiments restore --experiment-id {experiment}.*mlflow gc"
+    ):
         store.experiment("images-denoising", "d" * 64, "what it holds")
 
 
