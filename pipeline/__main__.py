@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pipeline.config import PROJECT_ROOT, Config
-from pipeline.console import complain, say
+from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
 from pipeline.errors import NonFiniteLossError, UserError
 
@@ -45,6 +45,7 @@ LISTS = ("--sweep.variances", "--sweep.models", "--sweep.seeds", "--classify.see
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 interrupted."""
+    show_log()
     try:
         stage, config, notice = configure(list(sys.argv[1:] if arguments is None else arguments))
         if notice:

@@ -54,6 +54,45 @@ def require_seeds(name: str, seeds: Sequence[int]) -> None:
             raise UserError(f"{name}: {seed} is below 0")
 
 
+def expanded(path: Path | None) -> Path | None:
+    """A path with ~ as the home folder: make passes it on as it is."""
+    return path and path.expanduser()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Csv:
+    """What a CSV of digits doesn't tell by itself."""
+
+    label_column: str = "auto"
+    """first, last, none (unlabelled), or the column's name; auto: found by the header or by what the columns hold."""
+
+    image_size: int = 28
+    """Height and width of the images in pixels."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.image_size <= 1024:
+            raise UserError(f"data.csv.image_size is {self.image_size}; give the side of the images, such as 28")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """A folder of images of your own, to denoise instead of CIFAR-10."""
+
+    folder: Path | None = None
+    """Images, or a folder of them a class; or all of that under train/ and test/."""
+
+    size: int | None = None
+    """Height and width in pixels to bring every image to; not given: left as they are, which must be all alike."""
+
+    fit: Literal["crop", "resize"] = "crop"
+    """How: crop takes the middle, resize shrinks or enlarges the shorter side first."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", expanded(self.folder))
+        if self.size is not None and not 4 <= self.size <= 4096:
+            raise UserError(f"data.images.size is {self.size}; give a side in pixels, such as 32")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Which images to use."""
@@ -64,10 +103,15 @@ class Data:
     source: Path | None = None
     """Folder with mnist_train.csv, mnist_test.csv and CIFAR-10; nothing is downloaded and nothing is written there."""
 
+    csv: Csv = Csv()
+
+    images: ImageFolder = ImageFolder()
+
     validation: float = 0.1
     """Share of the training images held out for validation, strictly between 0 and 1."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "source", expanded(self.source))
         if not 0 < self.validation < 1:
             raise UserError(f"data.validation is {self.validation}; give a share between 0 and 1, such as 0.1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -23,6 +24,20 @@ def say(message: str) -> None:
 def complain(message: str) -> None:
     """Print one line to standard error."""
     Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True, style="red")
+
+
+class Shown(logging.Handler):
+    """Shows what the rooms log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"          {record.getMessage()}")
+
+
+def show_log() -> None:
+    """Show what the rooms log from here on, as part of what is said. A script of the user's own sees warnings only."""
+    logger = logging.getLogger("pipeline")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [Shown()]
 
 
 def waiting(what: str) -> AbstractContextManager[object]:

@@ -1,151 +1,21 @@
-"""The datasets there are, which of them an experiment uses, and how each becomes a store."""
+"""Which datasets an experiment uses, and how each becomes a store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from pipeline.config import Data, Run
 from pipeline.console import say, waiting
 from pipeline.data import download
 from pipeline.data.source_code import code_digest, module_file
+from pipeline.data.sources import CATALOG, ROLES, Choice, Dataset, Role, image_folder
 from pipeline.data.store import MANIFEST, Images, ImageStore, write_store
 from pipeline.errors import UserError
 
-Role = Literal["digits", "colour"]
-ROLES: tuple[Role, ...] = ("digits", "colour")
-Choice = Literal["full", "demo"]
+__all__ = ["FULL_DATA_HINT", "ROLES", "Choice", "Role", "choose", "is_current", "obtainable", "opened", "prepare"]
 
-DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FULL_DATA_HINT = "for MNIST and CIFAR-10 run `make all` with a network, or `make all SOURCE=folder-with-their-files`"
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a dataset's reader gives."""
-
-    splits: dict[str, Images]
-    classes: Sequence[str]
-    sources: Sequence[Path]
-    notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One entry of the catalog."""
-
-    name: str
-    title: str
-    find: Callable[[Path], list[Path] | None]
-    """The dataset's files in a folder, or None."""
-    read: Callable[[list[Path]], Contents]
-    modules: tuple[str, ...]
-    """The modules that read it, which decide what the store holds."""
-    remote: tuple[download.Remote, ...] = ()
-    wanted: str = ""
-    """The files that `find` looks for, in words."""
-    make: Callable[[Path], None] | None = None
-    """Writes the files into a folder, for a dataset that comes with the dependencies."""
-
-
-def find_mnist(folder: Path) -> list[Path] | None:
-    """mnist_train.csv and mnist_test.csv, plain or gzip."""
-    found = [
-        next((path for path in (folder / f"mnist_{split}.csv{end}" for end in ("", ".gz")) if path.is_file()), None)
-        for split in ("train", "test")
-    ]
-    return [path for path in found if path] if all(found) else None
-
-
-def find_cifar10(folder: Path) -> list[Path] | None:
-    """The extracted folder's files, or the archive."""
-    from pipeline.data.cifar10 import ARCHIVE, FOLDER, TEST, TRAIN
-
-    if (folder / FOLDER).is_dir():
-        return [folder / FOLDER / name for name in (*TRAIN, *TEST, "batches.meta")]
-    return [folder / ARCHIVE] if (folder / ARCHIVE).is_file() else None
-
-
-def read_digits(files: list[Path]) -> Contents:
-    """Both CSV files, through `myMNIST`."""
-    from pipeline.data.datasets import myMNIST
-
-    splits = {}
-    for split, path in zip(("train", "test"), files, strict=True):
-        digits = myMNIST(path, train=split == "train")
-        splits[split] = Images(digits.data.unsqueeze(1).numpy(), digits.targets.numpy().astype("uint8"))
-    return Contents(splits, DIGIT_NAMES, files)
-
-
-def read_demo_digits(files: list[Path]) -> Contents:
-    """As `read_digits`, with what they are."""
-    contents = read_digits(files)
-    note = "Handwritten digits of 8×8 pixels (scikit-learn), scaled to 28×28: not MNIST."
-    return Contents(contents.splits, contents.classes, contents.sources, [note])
-
-
-def read_cifar(files: list[Path]) -> Contents:
-    """The extracted folder or the archive."""
-    from pipeline.data.cifar10 import ARCHIVE, read_cifar10
-
-    place = files[0] if files[0].name == ARCHIVE else files[0].parent
-    splits, classes, notes = read_cifar10(place)
-    return Contents(splits, classes, files, notes)
-
-
-def read_demo_patches(_: list[Path]) -> Contents:
-    """Tiles of the bundled photographs."""
-    from pipeline.data.demo import read_patches
-
-    splits, classes, photographs = read_patches()
-    note = "32×32 tiles of photographs (scikit-image, scikit-learn), nine for training, two for testing: not CIFAR-10."
-    return Contents(splits, classes, photographs, [note])
-
-
-def make_demo_digits(folder: Path) -> None:
-    """Write the demo's CSV files."""
-    from pipeline.data.demo import write_digits
-
-    write_digits(folder)
-
-
-CATALOG: dict[tuple[Choice, Role], Dataset] = {
-    ("full", "digits"): Dataset(
-        "mnist",
-        "MNIST",
-        find_mnist,
-        read_digits,
-        ("pipeline.data.mnist_csv",),
-        download.MNIST,
-        "mnist_train.csv and mnist_test.csv (or .csv.gz)",
-    ),
-    ("full", "colour"): Dataset(
-        "cifar10",
-        "CIFAR-10",
-        find_cifar10,
-        read_cifar,
-        ("pipeline.data.cifar10",),
-        download.CIFAR10,
-        "cifar-10-batches-py/ or cifar-10-python.tar.gz",
-    ),
-    ("demo", "digits"): Dataset(
-        "demo-digits",
-        "Demo digits",
-        find_mnist,
-        read_demo_digits,
-        ("pipeline.data.demo", "pipeline.data.mnist_csv"),
-        make=make_demo_digits,
-    ),
-    ("demo", "colour"): Dataset(
-        "demo-patches",
-        "Demo patches",
-        lambda _: [],
-        read_demo_patches,
-        ("pipeline.data.demo",),
-    ),
-}
 
 
 def choose(data: Data, run: Run, roles: Sequence[Role], every: bool = True) -> Choice:
@@ -156,30 +26,34 @@ def choose(data: Data, run: Run, roles: Sequence[Role], every: bool = True) -> C
     or at least one of them. Raises `UserError` if full is asked for and can't be had, and for a source without the
     files.
     """
-    enough = all if every else any
+    own = {"SOURCE": data.source, "IMAGES": data.images.folder}
     if data.choice == "demo":
-        if data.source:
-            raise UserError("DATA=demo uses the bundled images and takes no SOURCE; leave one of the two out")
+        for name, folder in own.items():
+            if folder:
+                raise UserError(f"DATA=demo uses the bundled images and takes no {name}; leave one of the two out")
         return "demo"
+    missing = [role for role in roles if not obtainable(data, run, role)]
+    if not missing or (len(missing) < len(roles) and not every):
+        return "full"
     if data.source:
-        missing = [role for role in roles if CATALOG["full", role].find(data.source) is None]
-        if missing and (every or missing == list(roles)):
-            find_in_source(CATALOG["full", missing[0]], data.source)
-        return "full"
-    if enough(obtainable(data, run, role) for role in roles):
-        return "full"
-    if data.choice == "full":
-        names = " and ".join(CATALOG["full", role].title for role in roles)
+        find_in_source(CATALOG["full", missing[0]], data.source)
+    if data.choice == "full" or data.images.folder:
+        names = " and ".join(CATALOG["full", role].title for role in missing)
         raise UserError(
-            f"DATA=full: {names} not prepared and not to be downloaded (no network?); "
+            f"{names}: not prepared and not to be downloaded (no network?); "
             "give a folder with SOURCE=path, or run on the bundled images with make demo"
         )
     return "demo"
 
 
 def obtainable(data: Data, run: Run, role: Role) -> bool:
-    """Whether a dataset of the full data is in the source, or, without one, is prepared, downloaded or downloadable."""
-    dataset = CATALOG["full", role]
+    """Whether a dataset of the full data is in the source, or, without one, is prepared, downloaded or downloadable.
+
+    Raises `UserError` for a folder of the user's own images without images.
+    """
+    dataset = dataset_of(data, "full", role)
+    if has_own_images(data, role):
+        return given_files(dataset, data, role) is not None
     if data.source:
         return dataset.find(data.source) is not None
     return bool(
@@ -200,17 +74,37 @@ def opened(data: Data, run: Run, role: Role) -> ImageStore | None:
 def is_current(data: Data, run: Run, role: Role) -> bool:
     """Whether `prepare` would leave the store as it is."""
     dataset, store = chosen(data, role), opened(data, run, role)
-    return store is not None and why_stale(store, dataset, given_files(dataset, data)) is None
+    return store is not None and why_stale(store, dataset, data, given_files(dataset, data, role)) is None
 
 
 def chosen(data: Data, role: Role) -> Dataset:
     """The dataset that an experiment uses, once that is settled."""
     assert data.choice != "auto", "settled before any stage runs"
-    return CATALOG[data.choice, role]
+    return dataset_of(data, data.choice, role)
 
 
-def given_files(dataset: Dataset, data: Data) -> list[Path] | None:
-    """The dataset's files in the user's source, or None without one."""
+def dataset_of(data: Data, choice: Choice, role: Role) -> Dataset:
+    """The dataset in a role: one of the catalog, or the user's own images."""
+    folder = data.images.folder
+    return image_folder(folder) if folder and role == "colour" else CATALOG[choice, role]
+
+
+def has_own_images(data: Data, role: Role) -> bool:
+    """Whether the user's own images take this role."""
+    return role == "colour" and data.images.folder is not None
+
+
+def given_files(dataset: Dataset, data: Data, role: Role) -> list[Path] | None:
+    """The dataset's files where the user says they are, or None where nothing is said.
+
+    Raises `UserError` if they aren't there.
+    """
+    if has_own_images(data, role):
+        from pipeline.data.image_folder import find_images
+
+        assert data.images.folder is not None
+        find_images(data.images.folder)
+        return [data.images.folder]
     return find_in_source(dataset, data.source) if data.source else None
 
 
@@ -244,7 +138,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
 
     dataset = chosen(data, role)
     folder = store_folder(run, dataset)
-    files = given_files(dataset, data)
+    files = given_files(dataset, data, role)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         try:
@@ -252,7 +146,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         except FileNotFoundError:
             reason = "not prepared yet"
         else:
-            stale = why_stale(store, dataset, files)
+            stale = why_stale(store, dataset, data, files)
             if stale is None:
                 say(f"prepare   {dataset.title}: reuse, {counts(store)}")
                 return store
@@ -261,14 +155,18 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         if files is None or dataset.make:
             files = obtain(dataset, run.cache / "downloads")
         with waiting(f"Reading {dataset.title}"):
-            contents = dataset.read(files)
+            contents = dataset.read(files, data)
+            splits = {
+                split: counted(blocks, split, dataset, contents.notes) for split, blocks in contents.splits.items()
+            }
             store = write_store(
                 folder,
                 title=dataset.title,
                 classes=contents.classes,
-                splits=contents.splits,
+                splits=splits,
                 sources=contents.sources,
                 notes=contents.notes,
+                options=dataset.options(data),
                 code=code_of(dataset),
             )
         say(f"prepare   {dataset.title}: {counts(store)}, sha256 {store.manifest.digest[:12]}…")
@@ -277,17 +175,30 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         return store
 
 
-def why_stale(store: ImageStore, dataset: Dataset, files: list[Path] | None) -> str | None:
+def why_stale(store: ImageStore, dataset: Dataset, data: Data, files: list[Path] | None) -> str | None:
     """Why a store has to be made again, or None. `files` are those that the user names now, if any."""
     manifest = store.manifest
     changed = [source.path for source in manifest.sources if source.changed]
     if manifest.code != code_of(dataset):
         return "prepared by other code"
+    if manifest.options != dataset.options(data):
+        return "prepared with other settings"
     if changed:
         return f"{changed[0]} has changed"
     if files and {str(path.resolve()) for path in files} != {source.path for source in manifest.sources}:
         return "prepared from another place"
     return None
+
+
+def counted(blocks: Iterable[Images], split: str, dataset: Dataset, notes: list[str]) -> Iterator[Images]:
+    """The same blocks; if in the end they aren't as many images as usual, a note says so."""
+    count = 0
+    for block in blocks:
+        count += len(block.images)
+        yield block
+    usual = dataset.usual[split] if dataset.usual else count
+    if count != usual:
+        notes.append(f"{dataset.title} here has {count:,} {split} images, not the usual {usual:,}.")
 
 
 def read_before(store: ImageStore) -> list[Path] | None:
@@ -300,7 +211,7 @@ def obtain(dataset: Dataset, downloads: Path) -> list[Path]:
     """The dataset's files among the downloads, downloaded or written there if need be."""
     folder = downloads / dataset.name
     if dataset.remote:
-        return download.fetch(dataset.remote, folder)
+        return [remote.fetch(folder) for remote in dataset.remote]
     if dataset.make:
         dataset.make(folder)
     return dataset.find(folder) or []

@@ -1,113 +1,147 @@
-"""CIFAR-10 in its published Python form: the folder `cifar-10-batches-py` of pickles, or the archive of it.
+"""CIFAR-10 as it is published: Python pickles or plain binary records, a folder or the archive of it.
 
-Format: https://www.cs.toronto.edu/~kriz/cifar.html. A pickle can run any code when it is loaded, so these are read by
-an unpickler that knows nothing but what the format needs.
+Formats: https://www.cs.toronto.edu/~kriz/cifar.html. Nothing in them is trusted: pickles are read by an unpickler that
+runs nothing, archives in one pass, member by member, without writing anything.
 """
 
 from __future__ import annotations
 
 import pickle
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
+from pipeline.data.plain_pickle import load_plain
 from pipeline.data.store import Images
 from pipeline.errors import UserError
 
-FOLDER = "cifar-10-batches-py"
-ARCHIVE = "cifar-10-python.tar.gz"
-TRAIN = [f"data_batch_{k}" for k in range(1, 6)]
-TEST = ["test_batch"]
-USUAL = {"train": 50_000, "test": 10_000}
-
-# What a numpy array in a Python-2 pickle is made of; numpy 2 moved the first of them.
-ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-}
+PIXELS = 3 * 32 * 32
+MOST_BYTES = 64 << 20  # of one file of the dataset; the largest there is has 31 MB
+MOST_MEMBERS = 64  # of an archive; the published ones have 9
 
 
-class PlainUnpickler(pickle.Unpickler):
-    """Loads dicts, lists, numbers, byte strings and numpy arrays; refuses everything else before it can run."""
+@dataclass(frozen=True)
+class Version:
+    """One published form."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR-10 batch contains")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+    folder: str
+    archive: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    names: str
+    """The file of the classes' names."""
+    batch: Callable[[bytes, str, int], Images]
+    """Reads a batch: its bytes, what to call it in an error, the number of classes."""
+    classes: Callable[[bytes, str], list[str]]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of it."""
+        return (*self.train, *self.test, self.names)
 
 
-def read_cifar10(path: Path) -> tuple[dict[str, Images], list[str], list[str]]:
-    """Read the folder or the `.tar.gz`: the splits "train" and "test", the class names, and notes on what is missing.
+def read_cifar10(place: Path) -> tuple[dict[str, Iterator[Images]], list[str]]:
+    """Read a folder or an archive: the splits "train" and "test" in blocks, and the classes' names.
 
-    Images are (n, 3, 32, 32) uint8 in RGB. The count is each batch's own. Raises `UserError` for a missing batch, one
-    that is not a plain pickle, and one whose parts disagree.
+    Images are (n, 3, 32, 32) uint8 in RGB, as many as each batch has. Raises `UserError` for a missing batch, one whose
+    parts disagree, a pickle that is not plain data and an archive with anything unusual in it.
     """
-    with batches(path) as load:
-        meta = load("batches.meta")
-        classes = [name.decode() for name in meta[b"label_names"]]
-        splits = {
-            split: join([checked(load(name), f"{path}: {name}", len(classes)) for name in names])
-            for split, names in {"train": TRAIN, "test": TEST}.items()
-        }
-    notes = [
-        f"CIFAR-10 here has {len(part.images):,} of the usual {USUAL[split]:,} {split} images."
-        for split, part in splits.items()
-        if len(part.images) != USUAL[split]
-    ]
-    return splits, classes, notes
+    contents = Folder(place) if place.is_dir() else from_archive(place)
+    version = next((version for version in VERSIONS if version.train[0] in contents), PYTHON)
+
+    def content(name: str) -> bytes:
+        if name not in contents:
+            raise UserError(f"{place}: {name} is missing; CIFAR-10 has {', '.join(version.files)}")
+        return contents[name]
+
+    classes = version.classes(content(version.names), f"{place}: {version.names}")
+
+    def part(names: Sequence[str]) -> Iterator[Images]:
+        for name in names:
+            yield version.batch(content(name), f"{place}: {name}", len(classes))
+
+    return {"train": part(version.train), "test": part(version.test)}, classes
 
 
-@contextmanager
-def batches(path: Path) -> Iterator[Callable[[str], dict[bytes, Any]]]:
-    """A function that loads one pickle by its name. Archive members are read in place: nothing is extracted."""
-    if path.is_dir():
-        yield lambda name: load_plain(path / name, lambda: (path / name).open("rb"))
-        return
+class Folder(Mapping[str, bytes]):
+    """The files in a folder, read when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __getitem__(self, name: str) -> bytes:
+        path = self.path / name
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path}: {path.stat().st_size:,} bytes; a file of CIFAR-10 has at most 31 MB")
+        try:
+            return path.read_bytes()
+        except PermissionError as error:
+            raise UserError(f"{path}: no permission to read it") from error
+
+    def __contains__(self, name: object) -> bool:
+        return (self.path / str(name)).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.name for path in self.path.iterdir())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def from_archive(path: Path) -> dict[str, bytes]:
+    """The dataset's files in an archive, read in one pass: going back would decompress it from the start again."""
+    contents: dict[str, bytes] = {}
+    wanted = {name for version in VERSIONS for name in version.files}
     try:
-        archive = tarfile.open(path)  # noqa: SIM115 - closed by the with below
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a readable tar archive: {error}") from error
-    with archive:
-
-        def member(name: str) -> IO[bytes]:
-            file = archive.extractfile(f"{FOLDER}/{name}")
-            if file is None:
-                raise KeyError(name)
-            return file
-
-        yield lambda name: load_plain(path / FOLDER / name, lambda: member(name))
+        with tarfile.open(path, "r|*") as archive:
+            for member in regular_members(archive, path):
+                name = PurePosixPath(member.name).name
+                if name in wanted:
+                    file = archive.extractfile(member)
+                    assert file is not None, "it is a regular file"
+                    contents[name] = file.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{path}: not an archive of CIFAR-10, or cut off or damaged: {error}") from error
+    return contents
 
 
-def load_plain(path: Path, open_file: Callable[[], IO[bytes]]) -> dict[bytes, Any]:
-    """Unpickle one file of the dataset. Raises `UserError` if it is missing, damaged or asks to run code."""
-    try:
-        with open_file() as file:
-            content = PlainUnpickler(file, encoding="bytes").load()
-    except (FileNotFoundError, KeyError) as error:
-        raise UserError(f"{path}: missing; CIFAR-10's Python form has {', '.join([*TRAIN, *TEST])}") from error
-    # A damaged pickle raises nearly anything: the unpickler walks through bytes that are not opcodes.
-    except Exception as error:
-        raise UserError(f"{path}: not a CIFAR-10 batch: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a CIFAR-10 batch: it holds a {type(content).__name__}, not a dict")
-    return content
+def regular_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+    """The files in an archive. Raises `UserError` for what a dataset's archive has no business to have."""
+    for count, member in enumerate(archive, start=1):
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts:
+            raise UserError(f"{path}: its member {member.name!r} points out of the archive; refused")
+        if not (member.isfile() or member.isdir()):
+            raise UserError(f"{path}: its member {member.name!r} is a link or a device, not a file; refused")
+        if member.size > MOST_BYTES:
+            raise UserError(
+                f"{path}: its member {member.name!r} has {member.size:,} bytes, more than any of CIFAR-10; refused"
+            )
+        if count > MOST_MEMBERS:
+            raise UserError(f"{path}: over {MOST_MEMBERS} members, more than CIFAR-10 has; refused")
+        if member.isfile():
+            yield member
 
 
-def checked(batch: dict[bytes, Any], where: str, classes: int) -> Images:
-    """One batch as images and labels, its parts in agreement."""
+def pickled_batch(content: bytes, where: str, classes: int) -> Images:
+    """A batch of the Python version, its parts in agreement."""
+    batch = unpickled(content, where)
     try:
         data, labels, names = batch[b"data"], batch[b"labels"], batch[b"filenames"]
     except KeyError as error:
-        raise UserError(f"{where} lacks {error}; found {sorted(batch)}") from error
-    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == 3072):
-        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise UserError(f"{where}: data is {found}; expected uint8 (n, 3072)")
+        found = ", ".join(sorted(map(str, batch)))
+        raise UserError(f"{where}: it lacks {error}; found {found}") from error
+    if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != PIXELS:
+        found = f"an array of {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise UserError(f"{where}: its data is {found}; expected (n, {PIXELS}) bytes")
+    if not isinstance(labels, list) or not isinstance(names, list):
+        raise UserError(f"{where}: its labels and names must be lists, not {type(labels)} and {type(names)}")
     if not len(data) == len(labels) == len(names):
         raise UserError(f"{where}: {len(data)} images, {len(labels)} labels and {len(names)} names disagree")
     for label in labels:
@@ -116,6 +150,70 @@ def checked(batch: dict[bytes, Any], where: str, classes: int) -> Images:
     return Images(data.reshape(-1, 3, 32, 32), np.array(labels, np.uint8))
 
 
-def join(parts: list[Images]) -> Images:
-    """Batches, one after the other."""
-    return Images(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+def pickled_classes(content: bytes, where: str) -> list[str]:
+    """The classes' names of the Python version."""
+    names = unpickled(content, where).get(b"label_names")
+    if not isinstance(names, list) or not names or not all(isinstance(name, bytes) for name in names):
+        raise UserError(f"{where}: label_names is {names!r}; expected a list of names")
+    return [name.decode() for name in names]
+
+
+def unpickled(content: bytes, where: str) -> dict[bytes, Any]:
+    """Plain data from a pickle."""
+    try:
+        return load_plain(BytesIO(content))
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{where}: not a file of CIFAR-10: {error}") from error
+
+
+def binary_batch(content: bytes, where: str, classes: int) -> Images:
+    """A batch of the binary version: records of a label and 3,072 pixels."""
+    if not content or len(content) % (1 + PIXELS):
+        raise UserError(f"{where}: {len(content):,} bytes; expected records of {1 + PIXELS:,} bytes each")
+    records = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
+    labels = records[:, 0].copy()
+    if labels.max() >= classes:
+        at = int(np.argmax(labels >= classes))
+        raise UserError(f"{where}: record {at + 1} has label {labels[at]}; expected 0 to {classes - 1}")
+    return Images(records[:, 1:].reshape(-1, 3, 32, 32), labels)
+
+
+def binary_classes(content: bytes, where: str) -> list[str]:
+    """The classes' names of the binary version, one a line."""
+    names = content.decode("utf-8", errors="replace").split()
+    if not names:
+        raise UserError(f"{where}: it is empty; expected the classes' names, one a line")
+    return names
+
+
+PYTHON = Version(
+    "cifar-10-batches-py",
+    "cifar-10-python.tar.gz",
+    tuple(f"data_batch_{k}" for k in range(1, 6)),
+    ("test_batch",),
+    "batches.meta",
+    pickled_batch,
+    pickled_classes,
+)
+BINARY = Version(
+    "cifar-10-batches-bin",
+    "cifar-10-binary.tar.gz",
+    tuple(f"data_batch_{k}.bin" for k in range(1, 6)),
+    ("test_batch.bin",),
+    "batches.meta.txt",
+    binary_batch,
+    binary_classes,
+)
+VERSIONS = (PYTHON, BINARY)
+
+
+def find_cifar10(folder: Path) -> list[Path] | None:
+    """CIFAR-10's files in a folder, or None: an extracted folder, that folder itself, or an archive."""
+    for version in VERSIONS:
+        if (folder / version.folder).is_dir():
+            return [folder / version.folder / name for name in version.files]
+        if (folder / version.train[0]).is_file():
+            return [folder / name for name in version.files]
+        if (folder / version.archive).is_file():
+            return [folder / version.archive]
+    return None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from pipeline.config import Csv
 from pipeline.data import (
     download,
     torchvision_shim,  # noqa: F401 - before torchvision
 )
-from pipeline.data.mnist_csv import read_mnist_csv
-from pipeline.data.store import MANIFEST, Images, ImageStore
+from pipeline.data.mnist_csv import read_digits
+from pipeline.data.sources import ENDINGS, csv_in
+from pipeline.data.store import MANIFEST, UNLABELLED, Images, ImageStore
 from pipeline.errors import UserError
 
 from torchvision.datasets import VisionDataset  # isort: skip
@@ -25,13 +27,19 @@ class myMNIST(VisionDataset):
 
     `root` is one of:
 
-    - a folder with `mnist_train.csv` and `mnist_test.csv` (or `.csv.gz`); with `download=True` they are downloaded
-      there if they are missing,
-    - a CSV file itself (then `train` only says what it is),
+    - a folder with `mnist_train.csv` and `mnist_test.csv`, plain or compressed (`.gz .xz .zip .bz2`); with
+      `download=True` they are downloaded there if they are missing,
+    - a CSV file itself, in any form that `pipeline.data.csv_form` knows (then `train` only says what it is),
     - a store that `make prepare` made, such as `.cache/data/mnist`: opens at once, same tensors.
 
     `data` is (n, 28, 28) uint8 from 0 to 255 and `targets` (n,) int64 from 0 to 9. `dataset[i]` is an (image, label)
-    pair: a PIL image of mode "L" passed through `transform`, an int passed through `target_transform`.
+    pair: a PIL image of mode "L" passed through `transform`, an int passed through `target_transform`. Workers of a
+    `DataLoader` get the images without a copy each: mapped from the store again, or in torch's shared memory.
+
+    - `label_column`: "first", "last", "none" or a column's name, where a CSV doesn't tell by itself.
+    - `image_size`: height and width of a CSV's images; `data` is then (n, image_size, image_size).
+
+    A CSV without labels (Kaggle's test file) is taken with `train=False`, for prediction: all targets are −1.
 
     Raises `UserError` for a root without the files and for a CSV with anything in it that is not MNIST.
     """
@@ -51,17 +59,50 @@ class myMNIST(VisionDataset):
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | Path | ImageStore,
         train: bool = True,
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
         download: bool = False,
+        *,
+        label_column: str = "auto",
+        image_size: int = 28,
     ) -> None:
-        super().__init__(root, transform=transform, target_transform=target_transform)
+        self.store = opened(root)
+        place = self.store.folder if self.store else Path(str(root)).expanduser()
+        super().__init__(place, transform=transform, target_transform=target_transform)
         self.train = train
-        digits = load(Path(root), "train" if train else "test", download)
+        if self.store:
+            self.take(part_of(self.store, train))
+            return
+        csv = Csv(label_column=label_column, image_size=image_size)
+        digits = read_digits(find_csv(place, "train" if train else "test", download), csv)
+        if train and (digits.labels == UNLABELLED).all():
+            raise UserError(f"{root}: there are no labels to learn from; open it with train=False to predict them")
+        self.take(digits)
+
+    def take(self, digits: Images) -> None:
+        """Make digits the dataset's own."""
         self.data = torch.from_numpy(digits.images).squeeze(1)
         self.targets = torch.from_numpy(digits.labels).long()
+        self.targets[self.targets == UNLABELLED] = -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process gets: of a store's images only where they are."""
+        state = self.__dict__.copy()
+        if self.store:
+            del state["data"], state["targets"]
+            state["store"] = self.store.folder, self.store.manifest.digest
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.store:
+            folder, digest = state["store"]
+            self.store = ImageStore.open(folder)
+            if self.store.manifest.digest != digest:
+                raise RuntimeError(f"{folder} was prepared anew while a DataLoader was being started")
+            self.take(part_of(self.store, self.train))
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -72,8 +113,17 @@ class myMNIST(VisionDataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        image: Any = Image.fromarray(self.data[index].numpy())
-        target: Any = int(self.targets[index])
+        return self.item(self.data[index], self.targets[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+        """Several items at once, as a `DataLoader` asks for a batch."""
+        chosen = torch.as_tensor(indices)
+        return [self.item(*pair) for pair in zip(self.data[chosen], self.targets[chosen], strict=True)]
+
+    def item(self, pixels: torch.Tensor, label: torch.Tensor) -> tuple[Any, Any]:
+        """An (image, label) pair, transformed."""
+        image: Any = Image.fromarray(pixels.numpy())
+        target: Any = int(label)
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:
@@ -84,19 +134,32 @@ class myMNIST(VisionDataset):
         return f"Split: {'Train' if self.train else 'Test'}"
 
 
-def load(root: Path, split: str, may_download: bool) -> Images:
-    """The images of one split from whatever `root` is."""
-    if (root / MANIFEST).is_file():
-        store = ImageStore.open(root)
-        chosen = slice(store.split(split).start, store.split(split).stop)
-        return Images(store.images[chosen], store.labels[chosen])
+def opened(root: str | Path | ImageStore) -> ImageStore | None:
+    """The store that a root is, or None."""
+    if isinstance(root, ImageStore):
+        return root
+    folder = Path(root).expanduser()
+    return ImageStore.open(folder) if (folder / MANIFEST).is_file() else None
+
+
+def part_of(store: ImageStore, train: bool) -> Images:
+    """One split of a store, not copied."""
+    indices = store.split("train" if train else "test")
+    part = slice(indices.start, indices.stop)
+    return Images(store.images[part], store.labels[part])
+
+
+def find_csv(root: Path, split: str, may_download: bool) -> Path:
+    """The CSV of a split: `root` itself, in `root`, or downloaded there."""
     if root.is_file():
-        return read_mnist_csv(root)
-    name = f"mnist_{split}.csv"
-    for path in (root / name, root / f"{name}.gz"):
-        if path.is_file():
-            return read_mnist_csv(path)
-    if may_download:
-        remote = next(file for file in download.MNIST if file.name == name)
-        return read_mnist_csv(download.fetch_one(remote, root))
-    raise UserError(f"{root}: {name} is not there, nor {name}.gz; give download=True to download it")
+        return root
+    found = csv_in(root, split)
+    if found is None and may_download:
+        return download.mnist_csv(split, root)
+    if found is None:
+        endings = ", ".join(ENDINGS[1:])
+        raise UserError(
+            f"{root}: mnist_{split}.csv is not there, nor with {endings} after its name; "
+            "give download=True to download it"
+        )
+    return found

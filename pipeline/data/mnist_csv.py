@@ -1,109 +1,252 @@
-"""MNIST as CSV: a label and 784 pixels a row, with or without the header line `label,…`.
+"""Reads MNIST and its like from CSV, in blocks of constant memory, and says exactly what is wrong where it isn't.
 
-The published form has no header (pjreddie.com/projects/mnist-in-csv). Values are checked as they are read: 300 is an
-error that names its place, never 44.
+Values are parsed straight into unsigned bytes, which refuses what does not fit: a pixel of 300 is an error, never 44.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
-from collections.abc import Iterator
+import io
+import logging
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
+import polars
 
-from pipeline.data.store import Images
+from pipeline.config import Csv
+from pipeline.data.compressed import open_bytes
+from pipeline.data.csv_form import CLASSES, Form, find_form
+from pipeline.data.store import UNLABELLED, Bytes, Images
 from pipeline.errors import UserError
 
-SIDE = 28
-COLUMNS = 1 + SIDE * SIDE
+logger = logging.getLogger(__name__)
+
+AUTO = Csv()
+BLOCK = 8 << 20  # bytes of text: some thousand rows, enough to keep the parser's overhead small
+PARSERS = 2  # blocks parsed at a time; more would only take memory, as each is parsed by all cores
+SAMPLE = 2 << 20  # bytes of text that the form is found by: about 1,000 rows
+LONGEST_LINE = 16 << 20
+WHOLE = re.compile(r"\d+(\.0*)?")
+
+MNIST_MEAN = 33.3  # of all pixels of the training images; the test images' is 33.8
+UNLIKE_MNIST = 8.0  # further from it than any large part of MNIST is
+FASHION_COUNTS = {60_000: 6_000, 10_000: 1_000}
 
 
-def read_mnist_csv(path: Path) -> Images:
-    """Read a CSV, plain or `.gz`: images (n, 1, 28, 28) uint8 and labels (n,) uint8 from 0 to 9.
+@dataclass(frozen=True)
+class Block:
+    """Some whole lines of a file."""
 
-    Raises `UserError` with file, line, column and value at the first thing that is not as it should be.
+    text: bytes
+    first_line: int
+    """Number of its first line in the file, from 1."""
+
+
+@dataclass
+class DigitsCsv:
+    """A CSV of square grey images of digits.
+
+    Opening it finds its form and logs it in one line. Raises `UserError` if that can't be.
     """
-    import polars
 
-    has_header = starts_with_header(path)
-    names = [f"column {column}" for column in range(1, COLUMNS + 1)]
-    try:
-        schema = dict.fromkeys(names, polars.UInt8)
-        rows = polars.read_csv(path, has_header=False, skip_rows=int(has_header), schema=schema)
-    except (OSError, polars.exceptions.PolarsError) as error:
-        raise first_mistake(path, has_header) or UserError(f"{path}: {error}") from error
-    if rows.is_empty():
-        raise UserError(f"{path}: a header and no rows")
-    if any(rows.null_count().row(0)) or rows["column 1"].max() not in range(10):
-        raise first_mistake(path, has_header) or UserError(f"{path}: a row is blank or short")
-    pixels = rows.drop("column 1").to_numpy()
-    return Images(
-        np.ascontiguousarray(pixels).reshape(-1, 1, SIDE, SIDE),
-        rows["column 1"].to_numpy().copy(),
-    )
+    path: Path
+    options: Csv = AUTO
+    form: Form = field(init=False)
+    doubts: list[str] = field(init=False, default_factory=list)
+    """What a reader of results should know, once all blocks have been read."""
 
-
-def open_text(path: Path) -> TextIO:
-    """Open a CSV, plain or gzip, as text."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open("rt", encoding="utf-8", newline="")
-
-
-def starts_with_header(path: Path) -> bool:
-    """Whether the first line is the header `label,…`.
-
-    Raises `UserError` if the file can't be read as text, is empty, or begins with anything else than a header of
-    785 names, label first, or a row of 785 fields that begins with a number.
-    """
-    try:
-        with open_text(path) as file:
-            first = next(csv.reader(file), None)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
-    if first is None:
-        raise UserError(f"{path}: the file is empty; expected rows of a label and {SIDE * SIDE} pixels")
-    if len(first) != COLUMNS:
-        raise UserError(
-            f"{path}, line 1: {len(first)} columns; expected {COLUMNS}: the label, then {SIDE * SIDE} pixels"
+    def __post_init__(self) -> None:
+        with open_bytes(self.path) as (file, compression):
+            block = next(text_blocks(file, self.path, SAMPLE), None)
+        if block is None:
+            raise UserError(f"{self.path}: the file is empty; expected rows of a label and pixels")
+        self.form = find_form(
+            decoded(block.text, self.path).removesuffix("\n").split("\n"), self.options, str(self.path)
         )
-    if first[0].strip().isdigit():
-        return False
-    if first[0].strip().lower() != "label":
-        raise UserError(f"{path}, line 1, column 1: {first[0]!r}; expected a label from 0 to 9 or the header 'label'")
-    return True
+        logger.info("%s: %s", self.path.name, ", ".join(filter(None, [compression, str(self.form)])))
+
+    def blocks(self) -> Iterator[Images]:
+        """All images in order: (n, 1, side, side) uint8 from 0 to 255, labels 0 to 9, or `UNLABELLED`.
+
+        Raises `UserError` with line, column and value at the first thing that is not as it should be.
+        """
+        counts = np.zeros(UNLABELLED + 1, np.int64)
+        mean = None
+        with open_bytes(self.path) as (file, _), ThreadPoolExecutor(PARSERS) as parsers:
+            parsing: deque[Future[Images]] = deque()
+            texts = text_blocks(file, self.path, BLOCK)
+            if self.form.names:
+                texts = without_header(texts)
+            parsing.extend(parsers.submit(self.parse, block) for block in islice(texts, PARSERS))
+            while parsing:
+                images = parsing.popleft().result()
+                parsing.extend(parsers.submit(self.parse, block) for block in islice(texts, 1))
+                counts += np.bincount(images.labels, minlength=len(counts))
+                mean = images.images.mean() if mean is None else mean
+                yield images
+        assert mean is not None, "a form is found in a row"
+        self.doubts += unlike_mnist(counts, mean, self.path.name) if self.form.side == 28 else []
+
+    def parse(self, block: Block) -> Images:
+        """One block as arrays, every value checked before it becomes a byte."""
+        form = self.form
+        try:
+            values = self.table(block)
+        except (ValueError, polars.exceptions.PolarsError) as error:
+            raise self.first_mistake(block) or UserError(
+                f"{self.path}, from line {block.first_line} on: not a table of numbers: {error}"
+            ) from error
+        pixels = values[:, in_one_piece(form.pixels)]
+        if form.label is None:
+            labels = np.full(len(values), UNLABELLED, np.uint8)
+        else:
+            labels = values[:, form.label].copy()
+            if labels.max() >= CLASSES:
+                raise self.first_mistake(block) or AssertionError("a label is too large")
+        return Images(np.ascontiguousarray(pixels).reshape(-1, 1, form.side, form.side), labels)
+
+    def table(self, block: Block) -> Bytes:
+        """A block's numbers (rows, columns), those of the index left as 0. Raises polars' errors and `ValueError`."""
+        form = self.form
+        names = [str(column) for column in range(form.columns)]
+        index = [] if form.index is None else [names[form.index]]
+
+        def read(kind: type[polars.DataType]) -> polars.DataFrame:
+            schema = {name: polars.String if name in index else kind for name in names}
+            rows = polars.read_csv(block.text, has_header=False, separator=form.separator, schema=schema)
+            if index:
+                rows = rows.with_columns(polars.lit(0, kind).alias(index[0]))
+            if any(rows.null_count().row(0)):
+                raise ValueError("a row is blank or short")
+            return rows
+
+        try:
+            return read(polars.UInt8).to_numpy(order="c")
+        except polars.exceptions.PolarsError:
+            # Whole numbers may be written as decimals, 255.0; they are checked before they become bytes.
+            decimals = read(polars.Float64).to_numpy(order="c")
+            if not (((decimals >= 0) & (decimals <= 255)).all() and (decimals % 1 == 0).all()):
+                raise ValueError("not only whole numbers from 0 to 255") from None
+            return decimals.astype(np.uint8)
+
+    def first_mistake(self, block: Block) -> UserError | None:
+        """Find the first bad row or value of a block, slowly; None if every row is right."""
+        form = self.form
+        text = io.StringIO(decoded(block.text, self.path), newline="")
+        reader = csv.reader(text, delimiter=form.separator)
+        try:
+            line = block.first_line
+            for row in reader:
+                where = f"{self.path}, line {line}"
+                line = block.first_line + reader.line_num
+                if not any(map(str.strip, row)):
+                    return UserError(f"{where}: the line is blank; expected {form.columns} values")
+                if len(row) != form.columns:
+                    return UserError(f"{where}: {len(row)} columns; expected {form.columns}")
+                for column, value in enumerate(row):
+                    if column == form.index:
+                        continue
+                    limit, kind = (CLASSES - 1, "a label") if column == form.label else (255, "a pixel")
+                    if not is_whole(value, limit):
+                        return UserError(
+                            f"{where}, {form.named(column)}: found {value[:40]!r}; "
+                            f"expected {kind}, a whole number from 0 to {limit}{hint_about(value, kind)}"
+                        )
+        except csv.Error as error:
+            return UserError(f"{self.path}, line {line}: not a row of a CSV: {error}")
+        return None
 
 
-def first_mistake(path: Path, has_header: bool) -> UserError | None:
-    """Find the first bad row or value by reading the file again, slowly; None if every row is right."""
+def read_digits(path: Path, options: Csv = AUTO) -> Images:
+    """Read a whole CSV into memory: images (n, 1, side, side) uint8 and labels (n,) uint8.
+
+    Accepts any form that `pipeline.data.csv_form` knows, plain or compressed. Raises `UserError` with file, line,
+    column and value at the first thing that is not as it should be.
+    """
+    digits = DigitsCsv(path, options)
+    blocks = list(digits.blocks())
+    for doubt in digits.doubts:
+        logger.warning(doubt)
+    return Images(np.concatenate([b.images for b in blocks]), np.concatenate([b.labels for b in blocks]))
+
+
+def text_blocks(file: io.BufferedReader, path: Path, size: int) -> Iterator[Block]:
+    """A file in blocks of whole lines, without a byte-order mark and without blank lines at its end."""
+    first_line = 1
+    while text := file.read(size):
+        if first_line == 1:
+            text = text.removeprefix(b"\xef\xbb\xbf")
+            if b"\0" in text[:4096]:
+                raise UserError(f"{path}: a binary file, or text in UTF-16; expected a CSV in UTF-8 or ASCII")
+        rest = file.readline(LONGEST_LINE)
+        if len(rest) == LONGEST_LINE:
+            raise UserError(f"{path}: a line of over {LONGEST_LINE >> 20} MiB; expected rows of some hundred numbers")
+        text += rest
+        lines = text.count(b"\n")
+        if not file.peek(1):
+            text = text.rstrip()
+        if text:
+            yield Block(text, first_line)
+        first_line += lines
+
+
+def without_header(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same lines without the first."""
+    first = next(blocks)
+    rest = first.text.partition(b"\n")[2]
+    if rest:
+        yield Block(rest, 2)
+    yield from blocks
+
+
+def decoded(text: bytes, path: Path) -> str:
+    """Text for people; bytes that are no text are kept visible."""
     try:
-        return first_bad_row(path, has_header)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        return UserError(f"{path}: cannot be read as CSV: {error}")
+        return text.decode()
+    except UnicodeDecodeError:
+        if b"\n" not in text[: 1 << 16] and len(text) > 1 << 16:
+            raise UserError(f"{path}: a binary file; expected a CSV in UTF-8 or ASCII") from None
+        return text.decode(errors="backslashreplace")
 
 
-def first_bad_row(path: Path, has_header: bool) -> UserError | None:
-    """As `first_mistake`, for a file that can be read to its end."""
-    with open_text(path) as file:
-        for line, row in numbered_rows(file, has_header):
-            if len(row) != COLUMNS:
-                return UserError(f"{path}, line {line}: {len(row)} columns; expected {COLUMNS}")
-            for column, text in enumerate(row, start=1):
-                limit, kind = (9, "a label") if column == 1 else (255, "a pixel")
-                if not (text.isascii() and text.isdecimal() and int(text) <= limit):
-                    return UserError(
-                        f"{path}, line {line}, column {column}: found {text!r}; "
-                        f"expected {kind}, a whole number from 0 to {limit}"
-                    )
-    return None
+def in_one_piece(columns: Sequence[int]) -> slice | list[int]:
+    """Columns as a slice where they follow each other, which saves looking each of them up."""
+    first = columns[0]
+    following = all(column == first + k for k, column in enumerate(columns))
+    return slice(first, first + len(columns)) if following else list(columns)
 
 
-def numbered_rows(file: TextIO, has_header: bool) -> Iterator[tuple[int, list[str]]]:
-    """Rows with their line numbers in the file, from 1, without the header."""
-    rows = enumerate(csv.reader(file), start=1)
-    if has_header:
-        next(rows)
-    yield from rows
+def is_whole(text: str, limit: int) -> bool:
+    """Whether this is 0, 1, … limit, maybe written as 1.0."""
+    text = text.strip()
+    return text.isascii() and WHOLE.fullmatch(text) is not None and float(text) <= limit
+
+
+def hint_about(value: str, kind: str) -> str:
+    """What a wrong value may come from."""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    if kind == "a pixel" and 0 < number < 1:
+        return " (pixels divided by 255? multiply them and round)"
+    return ""
+
+
+def unlike_mnist(counts: np.ndarray, mean: float, name: str) -> list[str]:
+    """Why images may not be MNIST's, from their class counts and mean pixel: nothing, or one sentence."""
+    total = int(counts.sum())
+    even = FASHION_COUNTS.get(total)
+    if even and np.array_equal(counts[:CLASSES], [even] * CLASSES):
+        return [f"{name} has {even:,} images of every class, as Fashion-MNIST has; MNIST's classes differ in size."]
+    if total >= 100 and abs(mean - MNIST_MEAN) > UNLIKE_MNIST:
+        return [
+            f"{name} may not be MNIST: its mean pixel is {mean:.0f} of 255, where MNIST's is 33 and Fashion-MNIST's 73."
+        ]
+    return []

@@ -10,9 +10,9 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +23,63 @@ from pipeline.errors import UserError
 
 Bytes = NDArray[np.uint8]
 MANIFEST = "manifest.json"
+IMAGES = "images.u8"
+LABELS = "labels.u8"
+UNLABELLED = 255
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that a store was made from, as it was then."""
+    """A file or a folder that a store was made from, as it was then."""
 
     path: str
     bytes: int
     modified_ns: int
     sha256: str
+    """Of a file's content; of a folder the names and contents of all files in it."""
 
     @classmethod
     def of(cls, path: Path) -> SourceFile:
-        """Describe a file; reads it once."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        stat = path.stat()
-        return cls(str(path.resolve()), stat.st_size, stat.st_mtime_ns, digest)
+        """Describe a file or folder; reads it once. What changes while it is read counts as changed afterwards."""
+        size, modified_ns = extent(path)
+        if path.is_dir():
+            digest = hashlib.sha256()
+            for file in files_in(path):
+                digest.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
+            return cls(str(path.resolve()), size, modified_ns, digest.hexdigest())
+        return cls(str(path.resolve()), size, modified_ns, file_digest(path))
 
     @property
     def changed(self) -> bool:
-        """Whether the file is there and no longer the one that was read. One that is gone has not changed."""
+        """Whether it is there and no longer what was read. What is gone has not changed."""
         try:
-            stat = Path(self.path).stat()
+            return extent(Path(self.path)) != (self.bytes, self.modified_ns)
         except FileNotFoundError:
             return False
-        return (stat.st_size, stat.st_mtime_ns) != (self.bytes, self.modified_ns)
+
+
+def extent(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change (ns) of a file, or of all in a folder."""
+    stat = path.stat()
+    if not path.is_dir():
+        return stat.st_size, stat.st_mtime_ns
+    stats = [file.stat() for file in files_in(path)]
+    return sum(one.st_size for one in stats), max(one.st_mtime_ns for one in [stat, *stats])
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files in a folder and its folders, sorted, but for hidden ones."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -58,6 +88,7 @@ class Images:
 
     images: Bytes
     labels: Bytes
+    """Indices of the classes; `UNLABELLED` where there is no label."""
 
 
 @dataclass(frozen=True)
@@ -74,40 +105,44 @@ class Manifest:
     sources: list[SourceFile]
     notes: list[str]
     """What a reader of results should know, one sentence each."""
+    options: dict[str, Any]
+    """The settings that the sources were read with."""
     code: str
     """Digest of the source that made the store: another one makes it stale."""
     digest: str
-    """sha256 of classes, shape, splits, images and labels."""
+    """sha256 of classes, shape, splits, and the sha256 of images and labels."""
 
 
 class ImageStore:
     """A prepared dataset, memory-mapped: opening it reads nothing but the manifest."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder = folder
-        self.manifest = manifest
-
     @classmethod
     def open(cls, folder: Path) -> ImageStore:
-        """Open a store. Raises `FileNotFoundError` where there is none, or none that this version wrote."""
+        """Open a store. Raises `FileNotFoundError` where there is none that is whole and that this version wrote."""
         text = (folder / MANIFEST).read_text(encoding="utf-8")
         try:
             fields: dict[str, Any] = json.loads(text)
             fields["sources"] = [SourceFile(**source) for source in fields["sources"]]
-            return cls(folder, Manifest(**fields))
+            manifest = Manifest(**fields)
+            n, c, h, w = manifest.shape
+            sizes = {IMAGES: n * c * h * w, LABELS: n}
+            for name, size in sizes.items():
+                if (folder / name).stat().st_size != size:
+                    raise ValueError(f"{name} has not the {size} bytes it should have")
         except (KeyError, TypeError, ValueError) as error:
-            raise FileNotFoundError(f"{folder}: its manifest is damaged or another version's: {error}") from error
+            raise FileNotFoundError(f"{folder}: damaged or written by another version: {error}") from error
+        return cls(folder, manifest)
 
-    @cached_property
-    def images(self) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """(N, C, H, W) uint8. Copy on write: nothing done to it reaches the file."""
-        n, c, h, w = self.manifest.shape
-        return np.memmap(self.folder / "images.u8", np.uint8, mode="c", shape=(n, c, h, w))
-
-    @cached_property
-    def labels(self) -> np.memmap[Any, np.dtype[np.uint8]]:
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        shape = tuple(manifest.shape)
+        # Copy on write: nothing done to the arrays reaches the files. Mapped now, so that a store replaced later stays
+        # the one that was opened.
+        self.images: Bytes = np.memmap(folder / IMAGES, np.uint8, mode="c", shape=shape)
+        """(N, C, H, W) uint8."""
+        self.labels: Bytes = np.memmap(folder / LABELS, np.uint8, mode="c", shape=shape[:1])
         """(N,) uint8 indices into the manifest's classes."""
-        return np.memmap(self.folder / "labels.u8", np.uint8, mode="c", shape=(self.manifest.shape[0],))
 
     def split(self, name: str) -> range:
         """Indices of a split, "train" or "test"."""
@@ -120,57 +155,80 @@ def write_store(
     *,
     title: str,
     classes: Sequence[str],
-    splits: Mapping[str, Images],
+    splits: Mapping[str, Iterable[Images]],
     sources: Sequence[Path],
     notes: Sequence[str],
+    options: Mapping[str, Any],
     code: str,
 ) -> ImageStore:
     """Write a store named after its folder, replacing the one there only when the new one is complete.
 
-    Raises `UserError` when the splits' image shapes differ or a label names no class.
+    Splits come in blocks and are written as they come, one block in memory at a time, while the sources' digests are
+    computed beside. `notes` may grow until the last block is read. Raises `UserError` for images of different shapes,
+    a split without images, and a label that names no class.
     """
-    shapes = {part.images.shape[1:] for part in splits.values()}
-    if len(shapes) != 1:
-        raise UserError(f"{title}: images of different shapes (c, h, w) in one dataset: {sorted(shapes)}")
-    for name, part in splits.items():
-        if part.labels.max(initial=0) >= len(classes):
-            raise UserError(f"{title}: the {name} part has label {part.labels.max()}; there are {len(classes)} classes")
-
-    ranges, first = {}, 0
-    for name, part in splits.items():
-        ranges[name] = [first, first + len(part.images)]
-        first += len(part.images)
-    shape = [first, *shapes.pop()]
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        digest = hashlib.sha256(json.dumps([list(classes), shape, ranges]).encode())
-        for file, arrays in {
-            "images.u8": [part.images for part in splits.values()],
-            "labels.u8": [part.labels for part in splits.values()],
-        }.items():
-            with (building / file).open("wb") as out:
-                for array in arrays:
-                    data = np.ascontiguousarray(array).data.cast("B")
-                    out.write(data)
-                    digest.update(data)
+        with ThreadPoolExecutor(1) as beside:
+            described = [beside.submit(SourceFile.of, path) for path in sources]
+            try:
+                shape, ranges, digests = write_splits(building, splits, title, len(classes))
+            except BaseException:
+                beside.shutdown(cancel_futures=True)
+                raise
         manifest = Manifest(
             name=folder.name,
             title=title,
             classes=list(classes),
             shape=shape,
             splits=ranges,
-            sources=[SourceFile.of(path) for path in sources],
+            sources=[source.result() for source in described],
             notes=list(notes),
+            options=dict(options),
             code=code,
-            digest=digest.hexdigest(),
+            digest=hashlib.sha256(json.dumps([list(classes), shape, ranges, digests]).encode()).hexdigest(),
         )
         (building / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+        building.chmod(folder.parent.stat().st_mode)  # a temporary folder is closed to others
         replace_folder(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return ImageStore.open(folder)
+
+
+def write_splits(
+    folder: Path, splits: Mapping[str, Iterable[Images]], title: str, classes: int
+) -> tuple[list[int], dict[str, list[int]], list[str]]:
+    """Write images and labels of all splits; returns [N, C, H, W], the splits' ranges and both files' sha256."""
+    image_shape: tuple[int, ...] | None = None
+    ranges: dict[str, list[int]] = {}
+    digests = hashlib.sha256(), hashlib.sha256()
+    n = 0
+    with (folder / IMAGES).open("wb") as images, (folder / LABELS).open("wb") as labels:
+        for name, blocks in splits.items():
+            first = n
+            for block in blocks:
+                if not len(block.images):
+                    continue
+                image_shape = image_shape or block.images.shape[1:]
+                if block.images.shape[1:] != image_shape:
+                    both = sorted([image_shape, block.images.shape[1:]])
+                    raise UserError(f"{title}: images of different shapes (c, h, w) in one dataset: {both}")
+                if block.labels.max(initial=0) >= classes:
+                    raise UserError(
+                        f"{title}: the {name} part has label {block.labels.max()}; there are {classes} classes"
+                    )
+                for file, digest, array in zip((images, labels), digests, (block.images, block.labels), strict=True):
+                    data = np.ascontiguousarray(array).data.cast("B")
+                    file.write(data)
+                    digest.update(data)
+                n += len(block.images)
+            if n == first:
+                raise UserError(f"{title}: the {name} part has no images")
+            ranges[name] = [first, n]
+    assert image_shape is not None, "there is a split, and it has images"
+    return [n, *image_shape], ranges, [digest.hexdigest() for digest in digests]
 
 
 def replace_folder(new: Path, place: Path) -> None:

@@ -14,10 +14,11 @@ from pipeline.metrics.classification import accuracy
 from pipeline.models import CLASSIFIERS
 from pipeline.models.classifiers import Standardize
 from pipeline.training.batches import Batch, Batches
-from pipeline.training.build import build, count_parameters, split_batches
+from pipeline.training.build import EVALUATION_BATCH, build, count_parameters
 from pipeline.training.device import arithmetic, choose_precision
 from pipeline.training.fit import fit
 from pipeline.training.observer import Observer
+from pipeline.training.randomness import validation_split
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def train_classifier(
     trial: ClassificationTrial, store: ImageStore, device: torch.device, observer: Observer
 ) -> ClassificationResult:
     """Train on the training images, watch on the validation images, look at the test images once, at the end."""
-    parts = split_batches(store, trial, device)
+    parts = digit_batches(store, trial, device)
     precision = choose_precision(trial.training, device)
     channels, classes = store.manifest.shape[1], len(store.manifest.classes)
     network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
@@ -69,6 +70,23 @@ def train_classifier(
         parameters=count_parameters(model),
         precision=str(precision).removeprefix("torch."),
     )
+
+
+def digit_batches(store: ImageStore, trial: ClassificationTrial, device: torch.device) -> dict[str, Batches]:
+    """Batches of the parts "train", "validation" and "test" of the digits as `myMNIST` gives them, on a device."""
+    from pipeline.data.datasets import myMNIST  # brings torchvision, which takes over a second
+
+    learnt, measured = (myMNIST(store, train=train) for train in (True, False))
+    train, validation = validation_split(range(len(learnt)), trial.validation)
+
+    def batches(digits: myMNIST, indices: torch.Tensor, size: int) -> Batches:
+        return Batches(digits.data.unsqueeze(1).to(device), digits.targets.to(device), indices, size)
+
+    return {
+        "train": batches(learnt, train, trial.training.batch_size),
+        "validation": batches(learnt, validation, EVALUATION_BATCH),
+        "test": batches(measured, torch.arange(len(measured)), EVALUATION_BATCH),
+    }
 
 
 @torch.no_grad()

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import Data, Run
+from pipeline.config import Csv, Data, Run
 from pipeline.data import catalog, download
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
+from tests.data.digits import Writing, digit_like, written
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_nobody_chose_and_there_is_nothing_so_it_is_the_demo(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("offline")
 def test_full_without_any_way_to_get_it_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"DATA=full: MNIST and CIFAR-10 not prepared.*SOURCE=path.*make demo"):
+    with pytest.raises(UserError, match=r"MNIST and CIFAR-10: not prepared.*SOURCE=path.*make demo"):
         catalog.choose(Data(choice="full"), Run(home=tmp_path), catalog.ROLES)
 
 
@@ -100,6 +101,33 @@ def test_a_source_with_a_mistake_leaves_the_prepared_store(tmp_path: Path, sourc
     with pytest.raises(UserError, match="line 1: 2 columns"):
         catalog.prepare(data, run, "digits")
     assert ImageStore.open(first.folder).manifest == first.manifest
+
+
+def test_a_file_without_labels_is_not_prepared(tmp_path: Path, source: Path) -> None:
+    lines = gzip.decompress((source / "mnist_test.csv.gz").read_bytes()).splitlines()
+    (source / "mnist_test.csv.gz").write_bytes(b"\n".join(line.partition(b",")[2] for line in lines))
+    with pytest.raises(UserError, match=r"mnist_test\.csv\.gz: it has no labels"):
+        catalog.prepare(Data(choice="full", source=source), Run(home=tmp_path / "home"), "digits")
+
+
+def test_other_settings_of_the_csv_prepare_it_anew(tmp_path: Path, capsys) -> None:
+    source, run = tmp_path / "source", Run(home=tmp_path / "home")
+    source.mkdir()
+    for split in ("train", "test"):
+        labels, pixels = digit_like(30, side=8)
+        (source / f"mnist_{split}.csv").write_bytes(written(labels, pixels, Writing(label="last")))
+    with pytest.raises(UserError, match="say image_size=8"):
+        catalog.prepare(Data(choice="full", source=source), run, "digits")
+    data = Data(choice="full", source=source, csv=Csv(image_size=8))
+    first = catalog.prepare(data, run, "digits")
+    assert first.manifest.shape == [60, 1, 8, 8]
+    assert first.manifest.notes == [
+        "MNIST here has 30 train images, not the usual 60,000.",
+        "MNIST here has 30 test images, not the usual 10,000.",
+    ]
+    said = Data(choice="full", source=source, csv=Csv(image_size=8, label_column="last"))
+    assert catalog.prepare(said, run, "digits").manifest.digest == first.manifest.digest
+    assert "run (prepared with other settings)" in capsys.readouterr().out
 
 
 def test_the_demos_digits_are_scikit_learns(digits: ImageStore) -> None:

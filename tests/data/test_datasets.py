@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,6 +17,7 @@ from torch.utils.data import DataLoader
 from pipeline.data import myMNIST
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
+from tests.data.digits import Writing, digit_like, written
 
 from torchvision import transforms  # isort: skip - after the module that makes it importable
 
@@ -83,3 +88,66 @@ def test_it_takes_the_place_of_mnist_in_the_common_script(csv_folder: Path) -> N
             optimizer.step()
     correct = sum((model(data).argmax(1) == target).sum().item() for data, target in DataLoader(test, batch_size=360))
     assert correct / len(test) > 0.8, "a network that learned from wrong pairs would be right one time in ten"
+
+
+def test_a_batch_of_indices_gives_the_same_items(csv_folder: Path) -> None:
+    dataset = myMNIST(csv_folder, train=False, transform=transforms.ToTensor())
+    for indices in ([5, 3, 5], range(10, 20), torch.tensor([0, 359])):
+        items = dataset.__getitems__(indices)
+        assert len(items) == len(indices)
+        for index, (image, label) in zip(indices, items, strict=True):
+            assert torch.equal(image, dataset[index][0])
+            assert label == dataset[index][1]
+
+
+def test_a_stores_images_are_mapped_again_where_they_are_unpickled(digits: ImageStore) -> None:
+    dataset = myMNIST(digits.folder, train=False)
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 10_000, "282,240 pixels do not fit: they are not in it"
+    again = pickle.loads(pickled)
+    assert torch.equal(again.data, dataset.data)
+    assert torch.equal(again.targets, dataset.targets)
+
+
+def test_a_csvs_images_go_to_workers_in_shared_memory(csv_folder: Path) -> None:
+    dataset = myMNIST(csv_folder / "mnist_test.csv", train=False)
+    assert len(ForkingPickler.dumps(dataset)) < 10_000
+    assert dataset.data.is_shared()
+
+
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_workers_started_anew_read_the_same(digits: ImageStore, start: str) -> None:
+    dataset = myMNIST(digits.folder, train=False, transform=transforms.ToTensor())
+    loader = DataLoader(dataset, batch_size=120, num_workers=2, multiprocessing_context=start)
+    images, labels = zip(*loader, strict=True)
+    assert torch.equal(torch.cat(images)[:, 0], dataset.data / 255)
+    assert torch.equal(torch.cat(labels), dataset.targets)
+
+
+def test_a_store_that_changed_is_not_mapped_again(tmp_path: Path, digits: ImageStore) -> None:
+    shutil.copytree(digits.folder, tmp_path / "digits")
+    pickled = pickle.dumps(myMNIST(tmp_path / "digits"))
+    manifest = tmp_path / "digits" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(digits.manifest.digest, "0" * 64))
+    with pytest.raises(RuntimeError, match="was prepared anew"):
+        pickle.loads(pickled)
+
+
+def test_an_unlabelled_csv_is_for_prediction_only(tmp_path: Path) -> None:
+    labels, pixels = digit_like(20)
+    (tmp_path / "test.csv").write_bytes(written(labels, pixels, Writing(names="pixel0", label="none")))
+    dataset = myMNIST(tmp_path / "test.csv", train=False)
+    assert np.array_equal(dataset.data.reshape(20, -1), pixels)
+    assert (dataset.targets == -1).all()
+    with pytest.raises(UserError, match="there are no labels to learn from; open it with train=False"):
+        myMNIST(tmp_path / "test.csv")
+
+
+def test_what_a_csv_does_not_tell_can_be_said(tmp_path: Path) -> None:
+    labels, pixels = digit_like(20, side=8)
+    (tmp_path / "mnist_train.csv.xz").write_bytes(written(labels, pixels, Writing(label="last", compression="xz")))
+    dataset = myMNIST(tmp_path, label_column="last", image_size=8)
+    assert dataset.data.shape == (20, 8, 8)
+    assert dataset.targets.tolist() == labels.tolist()
+    with pytest.raises(UserError, match="for images of 8×8 pixels say image_size=8"):
+        myMNIST(tmp_path)

@@ -20,8 +20,16 @@ def some_images(count: int, seed: int = 0, classes: int = 3) -> Images:
 
 
 def written(folder: Path, train: Images, test: Images) -> ImageStore:
-    splits = {"train": train, "test": test}
-    return write_store(folder, title="t", classes=["a", "b", "c"], splits=splits, sources=[], notes=[], code="c")
+    return write_store(
+        folder,
+        title="t",
+        classes=["a", "b", "c"],
+        splits={"train": [train], "test": [test]},
+        sources=[],
+        notes=[],
+        options={},
+        code="c",
+    )
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -40,6 +48,66 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     assert written(tmp_path / "two", train, test).manifest.digest == digest
     train.images[0, 0, 0, 0] ^= 1
     assert written(tmp_path / "three", train, test).manifest.digest != digest
+
+
+def test_the_digest_does_not_depend_on_the_blocks(tmp_path: Path) -> None:
+    train, test = some_images(20), some_images(5, seed=1)
+    blocks = [Images(train.images[k : k + 7], train.labels[k : k + 7]) for k in (0, 7, 14)]
+    digests = {
+        write_store(
+            tmp_path / name,
+            title="t",
+            classes=["a", "b", "c"],
+            splits={"train": parts, "test": [test]},
+            sources=[],
+            notes=[],
+            options={},
+            code="c",
+        ).manifest.digest
+        for name, parts in {"whole": [train], "blocks": blocks}.items()
+    }
+    assert len(digests) == 1
+
+
+def test_a_store_that_is_not_whole_is_as_good_as_none(tmp_path: Path) -> None:
+    place = written(tmp_path / "images", some_images(20), some_images(5)).folder
+    with (place / store.IMAGES).open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(FileNotFoundError, match=r"images\.u8 has not the 4800 bytes it should have"):
+        ImageStore.open(place)
+    (place / store.IMAGES).unlink()
+    with pytest.raises(FileNotFoundError):
+        ImageStore.open(place)
+
+
+def test_an_open_store_stays_what_it_was_when_another_takes_its_place(tmp_path: Path) -> None:
+    first = some_images(20)
+    opened = written(tmp_path / "images", first, some_images(5))
+    written(tmp_path / "images", some_images(9, seed=2), some_images(5))
+    assert np.array_equal(opened.images[:20], first.images)
+
+
+def test_a_store_is_as_open_to_others_as_the_folder_it_is_in(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    written(tmp_path / "images", some_images(20), some_images(5))
+    assert (tmp_path / "images").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_has_changed_when_anything_in_it_has(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    (folder / "cats").mkdir(parents=True)
+    (folder / "cats" / "1.png").write_bytes(b"1")
+    (folder / "2.png").write_bytes(b"2")
+    first = SourceFile.of(folder)
+    assert not first.changed
+    time.sleep(0.01)
+    (folder / "cats" / "3.png").write_bytes(b"3")
+    assert first.changed
+    second = SourceFile.of(folder)
+    assert second.sha256 != first.sha256
+    (folder / "cats" / "3.png").unlink()
+    assert second.changed
+    assert SourceFile.of(folder).sha256 == first.sha256
 
 
 def test_writing_to_an_open_store_leaves_the_file_alone(tmp_path: Path) -> None:
@@ -73,6 +141,15 @@ def test_a_store_of_another_version_is_as_good_as_none(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text()[:100])
     with pytest.raises(FileNotFoundError, match="damaged"):
         ImageStore.open(tmp_path / "images")
+
+
+def test_a_split_without_images_and_images_of_two_shapes_are_refused(tmp_path: Path) -> None:
+    nothing = Images(np.zeros((0, 3, 8, 8), np.uint8), np.zeros(0, np.uint8))
+    with pytest.raises(UserError, match="the test part has no images"):
+        written(tmp_path / "images", some_images(5), nothing)
+    with pytest.raises(UserError, match="images of different shapes"):
+        written(tmp_path / "images", some_images(5), Images(np.zeros((2, 1, 8, 8), np.uint8), np.zeros(2, np.uint8)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_labels_without_a_class_are_refused(tmp_path: Path) -> None:
