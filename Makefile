@@ -10,7 +10,8 @@ READY := .venv/ready
 # $(call option,NAME,--dotted.name …): the value of a variable the user gave, even an empty one, under each of the names.
 option = $(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))"))
 
-DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) $(call option,CONFIG,--config)
+DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) \
+                   $(call option,IMAGES,--data.images.folder) $(call option,CONFIG,--config)
 CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
 SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds)
 MODELS           = $(call option,MODEL,--sweep.models)
@@ -31,6 +32,7 @@ help: ## this list
 	@echo '  MODEL=name             network of classify, or one or several of sweep'
 	@echo '  DATA=full|demo         MNIST and CIFAR-10, or the bundled images; not given: full if it can be had'
 	@echo '  SOURCE=folder          where MNIST as CSV and CIFAR-10 lie, instead of downloading them'
+	@echo '  IMAGES=folder          images of your own, to denoise instead of CIFAR-10'
 	@echo '  CONFIG=file.yaml       another experiment file than experiments/full.yaml or demo.yaml'
 	@echo '  ARGS="--name value"    anything else in a configuration, by its dotted name'
 	@echo '  PORT=5000              of the MLflow UI'

@@ -15,6 +15,7 @@ from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
 from pipeline.errors import NonFiniteLossError, UserError
+from pipeline.interruption import interrupted, notice_interrupts
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -46,6 +47,7 @@ LISTS = ("--sweep.variances", "--sweep.models", "--sweep.seeds", "--classify.see
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 interrupted."""
     show_log()
+    notice_interrupts()
     try:
         stage, config, notice = configure(list(sys.argv[1:] if arguments is None else arguments))
         if notice:
@@ -59,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NonFiniteLossError as error:
         complain(f"failed: {error}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not interrupted(error):
+            raise
         complain("interrupted; the same command goes on from the last finished trial")
         return 130
     return 0

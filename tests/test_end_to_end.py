@@ -173,7 +173,7 @@ def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipe
             first.send_signal(signal.SIGINT)
             break
     _, complaint = first.communicate(timeout=60)
-    assert first.returncode == 130
+    assert first.returncode == 130, complaint
     assert complaint == "interrupted; the same command goes on from the last finished trial\n"
     store = open_store(Run(home=home))
     ((experiment_id, _),) = store.experiments()
@@ -200,4 +200,4 @@ def test_without_a_network_and_without_a_choice_it_says_that_it_is_the_demo(pipe
 
     full = pipeline("sweep", "--data.choice=full", **proxies)
     assert full.returncode == 2
-    assert full.stderr.startswith("error: DATA=full: CIFAR-10 not prepared and not to be downloaded")
+    assert full.stderr.startswith("error: CIFAR-10: not prepared and not to be downloaded")

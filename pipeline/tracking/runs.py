@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.store import ImageStore
+from pipeline.interruption import interrupted
 from pipeline.tracking import keys
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.store import TrackingStore
@@ -116,10 +117,10 @@ def recording(
         yield recorder
         recorder.metrics({keys.TOTAL_SECONDS: time.monotonic() - started})
         recorder.tag(keys.COMPLETE, "1")
-    except KeyboardInterrupt:
-        mlflow.end_run("KILLED")
-        raise
     except BaseException as error:
+        if interrupted(error):
+            mlflow.end_run("KILLED")
+            raise
         recorder.tag(keys.FAILURE, f"{type(error).__name__}: {error}")
         mlflow.end_run("FAILED")
         raise

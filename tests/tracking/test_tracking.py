@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from pipeline import interruption
 from pipeline.config import PROJECT_ROOT, Run
 from pipeline.errors import UserError
 from pipeline.models.denoisers import Autoencoder
@@ -62,6 +65,20 @@ def test_a_run_that_breaks_off_is_not_finished(
     assert store.finished(experiment, keys.KIND_TRIAL) == []
     if expected == "FAILED":
         assert store.client.get_run(recorder.run_id).data.tags[keys.FAILURE] == "ValueError: why"
+
+
+def test_an_error_that_ctrl_c_caused_inside_a_library_is_an_interruption(
+    store: TrackingStore, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interruption, "happened", False)
+    with (
+        pytest.raises(ValueError, match="callback"),
+        recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder,
+    ):
+        with suppress(KeyboardInterrupt):
+            interruption.interrupt(signal.SIGINT, None)
+        raise ValueError("a callback failed")
+    assert status(store, recorder.run_id) == "KILLED"
 
 
 def test_results_on_other_data_get_another_experiment(store: TrackingStore, experiment: str) -> None:
