@@ -71,12 +71,12 @@ def test_an_error_that_ctrl_c_caused_inside_a_library_is_an_interruption(
     store: TrackingStore, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interruption, "happened", False)
+    with suppress(KeyboardInterrupt):
+        interruption.interrupt(signal.SIGINT, None)
     with (
         pytest.raises(ValueError, match="callback"),
         recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder,
     ):
-        with suppress(KeyboardInterrupt):
-            interruption.interrupt(signal.SIGINT, None)
         raise ValueError("a callback failed")
     assert status(store, recorder.run_id) == "KILLED"
 
