@@ -159,7 +159,7 @@ def test_seeds_are_averaged_with_their_interval(pipeline: Pipeline, home: Path) 
 
 
 def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipeline: Pipeline, home: Path) -> None:
-    sweep = ("sweep", *DEMO, TWO, "--sweep.training.epochs=50")
+    sweep = ("sweep", *DEMO, TWO, "--sweep.training.epochs=20")
     first = subprocess.Popen(
         [sys.executable, "-m", "pipeline", *sweep, f"--run.home={home}"],
         cwd=PROJECT_ROOT,
