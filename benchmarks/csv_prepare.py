@@ -22,7 +22,7 @@ from benchmarks.machine import machine, ratio, seconds_of, spread
 from pipeline.data.compressed import open_bytes
 from pipeline.data.mnist_csv import DigitsCsv
 from pipeline.data.sources import DIGIT_NAMES
-from pipeline.data.store import ImageStore, write_store
+from pipeline.data.store import ImageStore, state_of, write_store
 
 COLUMNS = 785
 MEMORY = """
@@ -43,7 +43,7 @@ def prepare(csv: Path, store: Path) -> ImageStore:
         title="MNIST",
         classes=DIGIT_NAMES,
         splits={"train": DigitsCsv(csv).blocks()},
-        sources=[csv],
+        sources={csv: state_of(csv)},
         notes=[],
         options={},
         code="",

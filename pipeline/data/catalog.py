@@ -10,7 +10,7 @@ from pipeline.console import say, waiting
 from pipeline.data import download
 from pipeline.data.source_code import code_digest, module_file
 from pipeline.data.sources import CATALOG, ROLES, Choice, Dataset, Role, image_folder
-from pipeline.data.store import MANIFEST, Images, ImageStore, write_store
+from pipeline.data.store import MANIFEST, Images, ImageStore, clean_up, state_of, write_store
 from pipeline.errors import UserError
 
 __all__ = ["FULL_DATA_HINT", "ROLES", "Choice", "Role", "choose", "is_current", "obtainable", "opened", "prepare"]
@@ -141,6 +141,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
     files = given_files(dataset, data, role)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
+        clean_up(folder)
         try:
             store = ImageStore.open(folder)
         except FileNotFoundError:
@@ -155,6 +156,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
         if files is None or dataset.make:
             files = obtain(dataset, run.cache / "downloads")
         with waiting(f"Reading {dataset.title}"):
+            states = {file: state_of(file) for file in files if file.exists()}
             contents = dataset.read(files, data)
             splits = {
                 split: counted(blocks, split, dataset, contents.notes) for split, blocks in contents.splits.items()
@@ -164,7 +166,7 @@ def prepare(data: Data, run: Run, role: Role) -> ImageStore:
                 title=dataset.title,
                 classes=contents.classes,
                 splits=splits,
-                sources=contents.sources,
+                sources={file: states.get(file) or state_of(file) for file in contents.sources},
                 notes=contents.notes,
                 options=dataset.options(data),
                 code=code_of(dataset),

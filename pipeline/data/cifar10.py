@@ -6,23 +6,24 @@ runs nothing, archives in one pass, member by member, without writing anything.
 
 from __future__ import annotations
 
+import io
 import pickle
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
+from pipeline.data.compressed import open_bytes
 from pipeline.data.plain_pickle import load_plain
-from pipeline.data.store import Images
+from pipeline.data.store import UNLABELLED, Images
 from pipeline.errors import UserError
 
 PIXELS = 3 * 32 * 32
 MOST_BYTES = 64 << 20  # of one file of the dataset; the largest there is has 31 MB
+MOST_UNPACKED = 256 << 20  # of all that is in an archive; the published ones have 184 MB
 MOST_MEMBERS = 64  # of an archive; the published ones have 9
 
 
@@ -98,24 +99,45 @@ def from_archive(path: Path) -> dict[str, bytes]:
     """The dataset's files in an archive, read in one pass: going back would decompress it from the start again."""
     contents: dict[str, bytes] = {}
     wanted = {name for version in VERSIONS for name in version.files}
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in regular_members(archive, path):
-                name = PurePosixPath(member.name).name
-                if name in wanted:
-                    file = archive.extractfile(member)
-                    assert file is not None, "it is a regular file"
-                    contents[name] = file.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: not an archive of CIFAR-10, or cut off or damaged: {error}") from error
+    with open_bytes(path) as (file, _):
+        stream = Capped(file, path)
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in regular_members(archive, path):
+                    name = PurePosixPath(member.name).name
+                    if name in contents:
+                        raise UserError(f"{path}: it has two files {name}; refused")
+                    if name in wanted:
+                        content = archive.extractfile(member)
+                        assert content is not None, "it is a regular file"
+                        contents[name] = content.read()
+        except (tarfile.TarError, ValueError) as error:
+            raise UserError(f"{path}: not an archive of CIFAR-10, or a damaged one: {error}") from error
+        while stream.read(1 << 20):
+            pass  # to the end, where gzip has its checksum
     return contents
+
+
+class Capped(io.BufferedIOBase):
+    """A stream that ends in an error where an archive of CIFAR-10 would long have ended."""
+
+    def __init__(self, file: io.BufferedReader, path: Path) -> None:
+        self.file, self.path, self.left = file, path, MOST_UNPACKED
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """The next bytes. Raises `UserError` past the cap."""
+        content = self.file.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise UserError(f"{self.path}: unpacked it has over {MOST_UNPACKED >> 20} MiB; CIFAR-10 has 180; refused")
+        return content
 
 
 def regular_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
     """The files in an archive. Raises `UserError` for what a dataset's archive has no business to have."""
     for count, member in enumerate(archive, start=1):
-        name = PurePosixPath(member.name)
-        if name.is_absolute() or ".." in name.parts:
+        name = PureWindowsPath(member.name)  # which takes both kinds of slashes
+        if name.anchor or ".." in name.parts:
             raise UserError(f"{path}: its member {member.name!r} points out of the archive; refused")
         if not (member.isfile() or member.isdir()):
             raise UserError(f"{path}: its member {member.name!r} is a link or a device, not a file; refused")
@@ -155,13 +177,15 @@ def pickled_classes(content: bytes, where: str) -> list[str]:
     names = unpickled(content, where).get(b"label_names")
     if not isinstance(names, list) or not names or not all(isinstance(name, bytes) for name in names):
         raise UserError(f"{where}: label_names is {names!r}; expected a list of names")
-    return [name.decode() for name in names]
+    if len(names) > UNLABELLED:
+        raise UserError(f"{where}: it has {len(names)} names; at most {UNLABELLED} classes fit")
+    return [name.decode(errors="replace") for name in names]
 
 
 def unpickled(content: bytes, where: str) -> dict[bytes, Any]:
     """Plain data from a pickle."""
     try:
-        return load_plain(BytesIO(content))
+        return load_plain(io.BytesIO(content))
     except pickle.UnpicklingError as error:
         raise UserError(f"{where}: not a file of CIFAR-10: {error}") from error
 

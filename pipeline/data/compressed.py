@@ -43,6 +43,8 @@ def open_bytes(path: Path) -> Iterator[tuple[io.BufferedReader, str]]:
         raise UserError(f"{path}: no permission to read it") from error
     except DAMAGED as error:
         raise UserError(f"{path}: cut off or damaged: {error}; get the file again") from error
+    except OSError as error:
+        raise UserError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
 def decompressed(file: IO[bytes], kind: str, path: Path) -> IO[bytes]:

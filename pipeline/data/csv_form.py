@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 
@@ -22,6 +22,9 @@ LABEL_NAMES = ("label", "class", "digit", "target", "y")
 NUMBERED = re.compile(r"(?:pixel|pix|px|p)?[ _]?(\d+)")
 ROW_BY_COLUMN = re.compile(r"(\d+)x(\d+)")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf(inity)?", re.IGNORECASE)
+FEWEST_COUNTED = 16
+"""Pixels that count up are a header from this many on; fewer may be an image."""
+SAY = "say which with label_column=first, last or none"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,39 @@ def shortened(names: Sequence[str]) -> str:
     return ",".join([*names[:2], "…", names[-1]])
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of a file, as text."""
+
+    where: str
+    """The file's name."""
+    rows: Sequence[str]
+    first_line: int
+    separator: str
+    columns: int
+    pixels: int
+    wanted: str
+    """What the user says of the label's column; "auto": nothing."""
+
+    def text(self, row: int, column: int) -> str:
+        """A field in one of the two columns at either end."""
+        fields = self.rows[row].split(self.separator, 2) if column < 2 else self.rows[row].rsplit(self.separator, 2)
+        return fields[column if column < 2 else column - self.columns].strip().strip('"')
+
+    def values(self, column: int) -> list[float]:
+        """All of such a column as numbers; NaN for what is none."""
+        return [number(self.text(row, column)) for row in range(len(self.rows))]
+
+    def check_widths(self) -> None:
+        """Refuse a row that is blank, short or long. Fields are numbers: none has a separator inside."""
+        for line, row in enumerate(self.rows, start=self.first_line):
+            count = row.count(self.separator) + 1
+            if not row.strip():
+                raise UserError(f"{self.where}, line {line}: the line is blank; expected {self.columns} values")
+            if count != self.columns:
+                raise UserError(f"{self.where}, line {line}: {count} columns; expected {self.columns}")
+
+
 def find_form(lines: Sequence[str], options: Csv, where: str) -> Form:
     """The form of a file whose first lines these are (a header and some hundred rows, or all there are).
 
@@ -80,26 +116,30 @@ def find_form(lines: Sequence[str], options: Csv, where: str) -> Form:
         first = next(csv.reader(lines[:1], delimiter=separator, strict=True))
     except csv.Error as error:
         raise UserError(f"{where}, line 1: not a row of a CSV: {error}") from error
-    fields = [field.strip() for field in first]
-    refuse_other_widths(len(fields), pixels, lines[0], where)
+    names = [field.strip() for field in first]
+    refuse_other_widths(len(names), pixels, lines[0], where)
 
-    if not is_header(fields, pixels):
-        return by_content(lines, 1, separator, None, options, where)
-    if len(lines) == 1:
+    header = is_header(names, pixels)
+    rows = lines[1:] if header else lines
+    if not rows:
         raise UserError(f"{where}: a header and no rows")
-    return by_names(lines, fields, separator, options, where)
+    sample = Sample(where, rows, 1 + header, separator, len(names), pixels, options.label_column)
+    sample.check_widths()
+    return by_names(sample, tuple(names), options.image_size) if header else by_content(sample, None)
 
 
 def is_header(fields: Sequence[str], pixels: int) -> bool:
     """Whether a first row names columns: most of it is not numbers, or the numbers count the columns, as pandas does.
 
-    One word among numbers is a mistake in a row of data, not a header.
+    A word among numbers is a mistake in a row of data, not a header, and so is the same word again and again.
     """
     numbers = [field for field in fields if NUMBER.fullmatch(field)]
-    counting = len(numbers) >= pixels and numbers in (
-        [str(number) for number in range(start, start + len(numbers))] for start in (0, 1)
-    )
-    return counting or len(numbers) < len(fields) / 2
+    if len(numbers) >= max(pixels, FEWEST_COUNTED):
+        return any(numbers == [str(number) for number in range(k, k + len(numbers))] for k in (0, 1))
+    words = [field.lower() for field in fields if field not in numbers]
+    known = any(word in LABEL_NAMES or position(word, 1) is not None for word in words)
+    distinct = len(set(fields)) == len(fields) and "" not in fields[1:]
+    return len(numbers) < len(fields) / 2 and (known or distinct)
 
 
 def refuse_other_widths(columns: int, pixels: int, line: str, where: str) -> None:
@@ -121,67 +161,77 @@ def refuse_other_widths(columns: int, pixels: int, line: str, where: str) -> Non
     raise UserError(f"{where}, line 1: {what}; expected {pixels + 1}: the label and {side}×{side} pixels{hint}")
 
 
-def by_names(lines: Sequence[str], names: Sequence[str], separator: str, options: Csv, where: str) -> Form:
+def by_names(sample: Sample, names: tuple[str, ...], side: int) -> Form:
     """The form of a file with a header, from its names."""
-    pixels = options.image_size**2
+    where, pixels = f"{sample.where}, line 1", sample.pixels
     lower = [name.lower() for name in names]
-    index = 0 if lower[0] in INDEX_NAMES and len(names) > pixels else None
-    rest = [column for column in range(len(names)) if column != index]
-    label = named_label(names, options.label_column, where)
-    others = [column for column in rest if column != label]
-    positions = [position(lower[column], options.image_size) for column in others]
+    label = named_label(sample, names)
+    extra = len(names) - pixels - (label is not None)
+    index = 0 if lower[0] in INDEX_NAMES and label != 0 and extra > 0 else None
+    others = [column for column in range(len(names)) if column not in (label, index)]
+    places = [position(lower[column], side) for column in others]
 
-    if label is None and len(others) == pixels + 1 and positions == list(range(pixels + 1)):
-        # All columns are numbered, the label's among them: the names tell nothing.
-        return by_content(lines, 2, separator, tuple(names), options, where)
-    if all(place is None for place in positions):
-        if label is None and len(others) != pixels:
-            return by_content(lines, 2, separator, tuple(names), options, where)
-        positions = list(range(len(others)))
-    unknown = [names[column] for column, place in zip(others, positions, strict=True) if place is None]
-    if unknown:
-        if label is None and len(unknown) == 1:
-            raise UserError(
-                f"{where}, line 1: the column {unknown[0]!r} is neither a label nor a pixel by its name; "
-                f"if it holds the label, say label_column={unknown[0]}"
-            )
-        raise UserError(
-            f"{where}, line 1: the columns {', '.join(map(repr, unknown[:5]))} are no pixels by their names"
-        )
-    places = dict(zip(positions, others, strict=True))
-    first = min(place for place in places if place is not None)
-    gap = next((place for place in range(first, first + pixels) if place not in places), None)
-    if gap is not None:
-        raise UserError(
-            f"{where}, line 1: the header names {len(places)} different pixels; expected {pixels}, "
-            f"and the one after {names[places[gap - 1]]!r} is missing"
-        )
-    ordered = tuple(places[first + k] for k in range(pixels))
+    counted = [list(range(k, k + len(others))) for k in (0, 1)]
+    if label is None and len(others) == pixels + 1 and places in ([None] * len(others), *counted):
+        # No name says anything, or all columns are numbered, the label's among them.
+        return by_content(sample, names)
+    unknown = [names[column] for column, place in zip(others, places, strict=True) if place is None]
+    if len(unknown) == len(others) == pixels:
+        places = list(range(pixels))
+    elif unknown:
+        hint = f"; if it holds the label, say label_column={unknown[0]}" if len(unknown) == 1 and label is None else ""
+        some = ", ".join(map(repr, unknown[:5]))
+        raise UserError(f"{where}: by their names these are neither a label nor pixels: {some}{hint}")
     if len(others) != pixels:
-        raise UserError(f"{where}, line 1: the header names {len(others)} pixels; expected {pixels}")
-    return Form(separator, tuple(names), len(names), label, ordered, index)
+        raise UserError(f"{where}: the header names {len(others)} pixels; expected {pixels}")
+    column_of = dict(zip(places, others, strict=True))
+    first = min(place for place in places if place is not None)
+    gap = next((place for place in range(first, first + pixels) if place not in column_of), None)
+    if gap is not None:
+        raise UserError(f"{where}: the pixel after {names[column_of[gap - 1]]!r} is missing in the header")
+    check_index(sample, index, label, names)
+    return Form(sample.separator, names, len(names), label, tuple(column_of[first + k] for k in range(pixels)), index)
 
 
-def named_label(names: Sequence[str], wanted: str, where: str) -> int | None:
+def named_label(sample: Sample, names: Sequence[str]) -> int | None:
     """The label's column by its name, or as the user says."""
-    if wanted == "none":
-        return None
-    if wanted != "auto":
-        if wanted in names:
-            return names.index(wanted)
-        if wanted in ("first", "last"):
-            index = names[0].lower() in INDEX_NAMES
-            return len(names) - 1 if wanted == "last" else int(index)
-        raise UserError(f"{where}, line 1: there is no column {wanted!r}; the header is {shortened(names)}")
+    where, wanted = f"{sample.where}, line 1", sample.wanted
     found = [column for column, name in enumerate(names) if name.lower() in LABEL_NAMES]
+    if wanted in names:
+        return list(names).index(wanted)
+    if wanted not in ("auto", "first", "last", "none"):
+        raise UserError(f"{where}: there is no column {wanted!r}; the header is {shortened(names)}")
     if len(found) > 1:
         both = " and ".join(repr(names[column]) for column in found)
-        raise UserError(f"{where}, line 1: {both} may both be the label; say which with label_column=")
-    return found[0] if found else None
+        raise UserError(f"{where}: {both} may both be the label; say which with label_column=")
+    if wanted == "auto":
+        return found[0] if found else None
+    both_first = len(names) == sample.pixels + 2 and names[0].lower() in INDEX_NAMES
+    said = {"first": int(both_first), "last": len(names) - 1, "none": None}[wanted]
+    if found and found != [said]:
+        raise UserError(f"{where}: label_column={wanted}, but the header calls another column {names[found[0]]!r}")
+    return said
+
+
+def check_index(sample: Sample, index: int | None, label: int | None, names: Sequence[str]) -> None:
+    """Refuse a column called an index that holds anything but different whole numbers, or that may be the labels."""
+    if index is None:
+        return
+    values = sample.values(index)
+    where = f"{sample.where}, column {index + 1} ({names[index]!r})"
+    if label is None and sample.wanted == "auto" and all(map(is_label, values)):
+        raise UserError(f"{where}: it may hold row numbers or the labels; {SAY}")
+    bad = next((row for row, value in enumerate(values) if not (value >= 0 and value % 1 == 0)), None)
+    if bad is not None:
+        raise UserError(
+            f"{where}, line {sample.first_line + bad}: found {sample.text(bad, index)!r}; expected a row number"
+        )
+    if len(set(values)) < len(values):
+        raise UserError(f"{where}: expected row numbers, but they repeat; if these are labels, say label_column=first")
 
 
 def position(name: str, side: int) -> int | None:
-    """The place of a pixel in its image by its column's name, counted from where the names start; None for others."""
+    """The place of a pixel by its column's name, counted from wherever the names start; None for other names."""
     if match := ROW_BY_COLUMN.fullmatch(name):
         row, column = map(int, match.groups())
         return row * side + column
@@ -199,71 +249,61 @@ class Reading:
     label: int | None
     index: int | None
 
-    def fits(self, ends: dict[int, list[float]]) -> bool:
+    def fits(self, ends: Mapping[int, list[float]]) -> bool:
         """Whether the sampled columns can be what this makes of them."""
         if self.index is not None and not counts_up(ends[self.index]):
             return False
-        if self.index is not None and self.label is None and len(ends[self.index]) <= CLASSES:
-            return False  # a row of each class in order looks the same
-        return self.label is None or all(is_label(value) for value in ends[self.label])
+        if self.label is None and self.index is not None and len(ends[self.index]) == 1:
+            return False  # one row counts nothing
+        return self.label is None or all(map(is_label, ends[self.label]))
 
-    def likelihood(self, ends: dict[int, list[float]]) -> int:
-        """How much speaks for it: images have black corners, and labels are not all 0."""
+    def likelihood(self, ends: Mapping[int, list[float]]) -> int:
+        """How much speaks for it: images have black corners, labels are not all 0, and row numbers count up."""
         corners = [column for column in ends if column not in (self.label, self.index)]
         black = all(value == 0 for column in (corners[0], corners[-1]) for value in ends[column])
-        return int(black) + int(self.label is not None and any(ends[self.label]))
+        return black + (self.label is not None and any(ends[self.label])) + (self.index is not None)
 
 
-def by_content(
-    lines: Sequence[str], first_line: int, separator: str, names: tuple[str, ...] | None, options: Csv, where: str
-) -> Form:
-    """The form of rows without names, from what is in the columns at their ends."""
-    pixels = options.image_size**2
-    rows = lines[first_line - 1 :]
-    columns = rows[0].count(separator) + 1
-    for line, row in enumerate(rows, start=first_line):
-        if not row.strip():
-            raise UserError(f"{where}, line {line}: the line is blank; expected {columns} values")
-        if row.count(separator) + 1 != columns:
-            raise UserError(f"{where}, line {line}: {row.count(separator) + 1} columns; expected {columns}")
+def by_content(sample: Sample, names: tuple[str, ...] | None) -> Form:
+    """The form of rows whose columns have no telling names, from what is in the columns at their ends."""
+    columns, pixels = sample.columns, sample.pixels
     last = columns - 1
-    ends = {
-        column: [number(end_text(row, column, columns, separator)) for row in rows] for column in (0, 1, last - 1, last)
-    }
-
+    ends = {column: sample.values(column) for column in (0, 1, last - 1, last)}
     readings = {
         pixels: [Reading("none", None, None)],
         pixels + 1: [Reading("first", 0, None), Reading("last", last, None), Reading("none", None, 0)],
         pixels + 2: [Reading("first", 1, 0), Reading("last", last, 0)],
     }[columns]
-    wanted = options.label_column
-    if wanted != "auto":
-        reading = next((reading for reading in readings if reading.title == wanted), None)
-        if reading is None:
+    if sample.wanted != "auto":
+        chosen = [reading for reading in readings if reading.title == sample.wanted]
+        if not chosen:
             raise UserError(
-                f"{where}: label_column={wanted}, but the {columns} columns have no names to find it by and are "
-                f"{options.image_size}×{options.image_size} pixels and {columns - pixels} more"
+                f"{sample.where}: label_column={sample.wanted}, but the {columns} columns have no names to find it by "
+                f"and are {isqrt(pixels)}×{isqrt(pixels)} pixels and {columns - pixels} more"
             )
+        reading = chosen[0]
     else:
         # Where nothing fits, what is wrong is said of the published form.
-        reading = (readings[0] if columns == pixels else likeliest(readings, ends, where)) or readings[0]
+        reading = (readings[0] if columns == pixels else likeliest(readings, ends, sample.where)) or readings[0]
     if reading.index is not None and not counts_up(ends[reading.index]):
+        blank = all(not sample.text(row, last) for row in range(len(sample.rows)))
+        hint = f"; every line ends in {sample.separator!r}" if blank else ""
         raise UserError(
-            f"{where}, line {first_line}: {columns} columns, and the first does not hold row numbers; "
-            f"expected {columns - 1}"
+            f"{sample.where}, line {sample.first_line}: {columns} columns, and the first doesn't count the rows from 0 "
+            f"or 1; expected {columns - 1} columns{hint}"
         )
     if reading.label is not None and not all(map(is_label, ends[reading.label])):
-        bad = next(k for k, value in enumerate(ends[reading.label]) if not is_label(value))
+        bad = next(row for row, value in enumerate(ends[reading.label]) if not is_label(value))
         raise UserError(
-            f"{where}, line {first_line + bad}, column {reading.label + 1}: "
-            f"found {end_text(rows[bad], reading.label, columns, separator)[:40]!r}; expected a label, "
+            f"{sample.where}, line {sample.first_line + bad}, column {reading.label + 1}: "
+            f"found {sample.text(bad, reading.label)[:40]!r}; expected a label, "
             "a whole number from 0 to 9 (if another column holds the labels, say which with label_column=)"
         )
     others = tuple(column for column in range(columns) if column not in (reading.label, reading.index))
-    return Form(separator, names, columns, reading.label, others, reading.index)
+    return Form(sample.separator, names, columns, reading.label, others, reading.index)
 
 
-def likeliest(readings: Sequence[Reading], ends: dict[int, list[float]], where: str) -> Reading | None:
+def likeliest(readings: Sequence[Reading], ends: Mapping[int, list[float]], where: str) -> Reading | None:
     """The one reading that fits, or fits better than the rest; None where none does. Raises `UserError` for a draw."""
     fitting = [reading for reading in readings if reading.fits(ends)]
     best = max((reading.likelihood(ends) for reading in fitting), default=0)
@@ -272,25 +312,16 @@ def likeliest(readings: Sequence[Reading], ends: dict[int, list[float]], where: 
         return None
     if len(winners) > 1:
         titles = " or ".join(
-            "there are none, and row numbers first" if reading.label is None else f"in the {reading.title} column"
+            "missing, with row numbers first" if reading.label is None else f"in the {reading.title} column"
             for reading in winners
         )
-        raise UserError(f"{where}: the labels may be {titles}; say which with label_column=first, last or none")
+        raise UserError(f"{where}: the labels may be {titles}; {SAY}")
     return winners[0]
-
-
-def end_text(row: str, column: int, columns: int, separator: str) -> str:
-    """A field near either end of a row."""
-    fields = row.split(separator, 2) if column < 2 else row.rsplit(separator, 2)[::-1]
-    return fields[column if column < 2 else columns - 1 - column].strip().strip('"')
 
 
 def number(text: str) -> float:
     """A field as a number; NaN where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return float(text) if NUMBER.fullmatch(text) else float("nan")
 
 
 def counts_up(values: Sequence[float]) -> bool:

@@ -73,6 +73,11 @@ class myMNIST(VisionDataset):
         super().__init__(place, transform=transform, target_transform=target_transform)
         self.train = train
         if self.store:
+            if (label_column, image_size) != ("auto", 28):
+                raise UserError(f"{root}: label_column and image_size are for CSV files; this is a prepared store")
+            channels, classes = self.store.manifest.shape[1], len(self.store.manifest.classes)
+            if (channels, classes) != (1, len(self.classes)):
+                raise UserError(f"{root}: a store of {channels} channels and {classes} classes, not of digits")
             self.take(part_of(self.store, train))
             return
         csv = Csv(label_column=label_column, image_size=image_size)
@@ -83,26 +88,30 @@ class myMNIST(VisionDataset):
 
     def take(self, digits: Images) -> None:
         """Make digits the dataset's own."""
-        self.data = torch.from_numpy(digits.images).squeeze(1)
+        self.data = self.as_read = torch.from_numpy(digits.images).squeeze(1)
         self.targets = torch.from_numpy(digits.labels).long()
         self.targets[self.targets == UNLABELLED] = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a worker process gets: of a store's images only where they are."""
+        """What a worker process gets: of a store's images only where they are, unless they were changed since."""
         state = self.__dict__.copy()
-        if self.store:
-            del state["data"], state["targets"]
+        del state["as_read"]
+        if self.store and self.data is self.as_read and self.data._version == 0:
+            del state["data"]
             state["store"] = self.store.folder, self.store.manifest.digest
+        else:
+            state["store"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self.store:
+        if state["store"]:
             folder, digest = state["store"]
             self.store = ImageStore.open(folder)
             if self.store.manifest.digest != digest:
                 raise RuntimeError(f"{folder} was prepared anew while a DataLoader was being started")
-            self.take(part_of(self.store, self.train))
+            self.data = torch.from_numpy(part_of(self.store, self.train).images).squeeze(1)
+        self.as_read = self.data
 
     @property
     def class_to_idx(self) -> dict[str, int]:
@@ -113,22 +122,18 @@ class myMNIST(VisionDataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return self.item(self.data[index], self.targets[index])
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
-        """Several items at once, as a `DataLoader` asks for a batch."""
-        chosen = torch.as_tensor(indices)
-        return [self.item(*pair) for pair in zip(self.data[chosen], self.targets[chosen], strict=True)]
-
-    def item(self, pixels: torch.Tensor, label: torch.Tensor) -> tuple[Any, Any]:
-        """An (image, label) pair, transformed."""
-        image: Any = Image.fromarray(pixels.numpy())
-        target: Any = int(label)
+        image: Any = Image.fromarray(self.data[index].numpy())
+        target: Any = int(self.targets[index])
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:
             target = self.target_transform(target)
         return image, target
+
+    def __getitems__(self, indices: Sequence[int] | slice) -> list[tuple[Any, Any]]:
+        """The items of several indices or of a slice, as a `DataLoader` asks for a batch."""
+        chosen = range(len(self))[indices] if isinstance(indices, slice) else indices
+        return [self[int(index)] for index in chosen]
 
     def extra_repr(self) -> str:
         return f"Split: {'Train' if self.train else 'Test'}"
@@ -156,6 +161,8 @@ def find_csv(root: Path, split: str, may_download: bool) -> Path:
     found = csv_in(root, split)
     if found is None and may_download:
         return download.mnist_csv(split, root)
+    if found is None and not root.is_dir():
+        raise UserError(f"{root}: no such file or folder")
     if found is None:
         endings = ", ".join(ENDINGS[1:])
         raise UserError(

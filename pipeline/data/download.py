@@ -47,6 +47,8 @@ class Remote:
                     problems[url] = f"answered: {error}".partition(" for url")[0]
                 except requests.RequestException as error:
                     problems[url] = reason(error)
+                except OSError as error:
+                    raise UserError(f"{folder}: {self.name} can't be written: {error.strerror or error}") from error
         tried = "; ".join(f"{urlsplit(url).netloc} {problem}" for url, problem in problems.items())
         raise UserError(f"{self.name} could not be downloaded: {tried}; {INSTEAD}")
 

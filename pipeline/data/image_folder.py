@@ -17,6 +17,9 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LOSSY = (".jpg", ".jpeg", ".webp")
 TEST_EVERY = 10
 """Without a test folder, of every class each tenth image is a test image."""
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing")
+VALIDATION_NAMES = ("val", "valid", "validation")
 BLOCK = 256  # images decoded at a time
 
 
@@ -63,30 +66,51 @@ def read_image_folder(options: ImageFolder) -> tuple[dict[str, Iterator[Images]]
 def labelled(files: Sequence[Path], folder: Path) -> tuple[dict[str, list[LabelledFile]], list[str], list[str]]:
     """Files by split with their classes, the classes, and how the splits were made."""
     inside = {path: path.relative_to(folder).parts for path in files}
-    split_folders = {"train", "test"} <= {parts[0] for parts in inside.values() if len(parts) > 1}
-    if split_folders:
-        others = [path for path, parts in inside.items() if parts[0] not in ("train", "test")]
-        if others:
-            raise UserError(f"IMAGES={folder}: it has train/ and test/, and {others[0]} is in neither")
-    depth = 1 if split_folders else 0
+    split_of, notes = split_folders({parts[0] for parts in inside.values() if len(parts) > 1}, folder)
+    if split_of:
+        astray = next((path for path, parts in inside.items() if parts[0] not in split_of), None)
+        if astray:
+            raise UserError(f"IMAGES={folder}: it has {' and '.join(split_of)}, and {astray} is in neither")
+        inside = {path: parts for path, parts in inside.items() if split_of[parts[0]]}
+    depth = 1 if split_of else 0
     class_of = {path: parts[depth] if len(parts) > depth + 1 else "" for path, parts in inside.items()}
     names = sorted(set(class_of.values()))
-    notes = []
     if len(names) > UNLABELLED:
         notes.append(f"The images are in {len(names)} folders, more than {UNLABELLED}: they count as one class.")
         class_of, names = dict.fromkeys(class_of, ""), [""]
     of_split: dict[str, list[LabelledFile]] = {"train": [], "test": []}
     counts = dict.fromkeys(names, 0)
-    for path in files:
+    for path, parts in inside.items():
         name = class_of[path]
         counts[name] += 1
-        split = inside[path][0] if split_folders else "test" if counts[name] % TEST_EVERY == 0 else "train"
+        split = split_of[parts[0]] if split_of else "test" if counts[name] % TEST_EVERY == 0 else "train"
         of_split[split].append(LabelledFile(path, names.index(name)))
-    if not split_folders:
+    if not split_of:
         notes.append(f"Every {TEST_EVERY}th image of a folder is a test image; the folder has no train/ and test/.")
         if not of_split["test"]:
             raise UserError(f"IMAGES={folder}: {len(files)} images; at least {TEST_EVERY} in one folder are needed")
     return of_split, [name or folder.name for name in names], notes
+
+
+def split_folders(names: set[str], folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Folder → split, if folders are splits rather than classes, and a note on one that is something else.
+
+    A validation folder is the test part where there is no other, and left out (as "") where there is. Raises
+    `UserError` for a training folder alone.
+    """
+    train, test, validation = (
+        [name for name in sorted(names) if name.lower() in kind] for kind in (TRAIN_NAMES, TEST_NAMES, VALIDATION_NAMES)
+    )
+    measured = test or validation
+    if len(train) == len(measured) == 1:
+        of = {train[0]: "train", measured[0]: "test"}
+        if not test:
+            return of, [f"{validation[0]}/ is the test part."]
+        left_out = [f"{name}/ is left out: validation images are split from {train[0]}/." for name in validation]
+        return {**of, **dict.fromkeys(validation, "")}, left_out
+    if train and names <= {*train, *test, *validation}:
+        raise UserError(f"IMAGES={folder}: it has {', '.join(sorted(names))}; expected a train/ and a test/ beside it")
+    return {}, []
 
 
 def blocks(files: Sequence[LabelledFile], channels: int, options: ImageFolder) -> Iterator[Images]:
@@ -122,11 +146,11 @@ def decode(path: Path, channels: int, options: ImageFolder) -> Bytes:
     """One image as (channels, h, w) uint8."""
     try:
         with opened(path) as image:
-            upright = ImageOps.exif_transpose(as_8_bits(image, path)).convert("L" if channels == 1 else "RGB")
+            upright = as_8_bits(ImageOps.exif_transpose(image), path).convert("L" if channels == 1 else "RGB")
             if options.size:
                 upright = fitted(upright, options.size, options.fit, path)
             pixels = np.asarray(upright)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: can't be decoded: {error}") from error
     return pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
 
@@ -137,15 +161,15 @@ def opened(path: Path) -> Image.Image:
         return Image.open(path)
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: not an image") from error
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: can't be opened: {error}") from error
 
 
 def as_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """Grey values of 16 bits brought to 8, which Pillow would cut off. Raises `UserError` for floating-point images."""
-    if image.mode == "F":
-        raise UserError(f"{path}: floating-point pixels; expected 8 or 16 bits")
-    if image.mode.startswith("I"):
+    """Grey values of 16 bits brought to 8, which Pillow would cut off. Raises `UserError` for 32 bits."""
+    if image.mode in ("F", "I"):
+        raise UserError(f"{path}: pixels of 32 bits; expected 8 or 16")
+    if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     return image
 

@@ -32,7 +32,8 @@ BLOCK = 8 << 20  # bytes of text: some thousand rows, enough to keep the parser'
 PARSERS = 2  # blocks parsed at a time; more would only take memory, as each is parsed by all cores
 SAMPLE = 2 << 20  # bytes of text that the form is found by: about 1,000 rows
 LONGEST_LINE = 16 << 20
-WHOLE = re.compile(r"\d+(\.0*)?")
+WHOLE = re.compile(r"\+?\d+(\.0*)?")
+NOT_WHOLE = re.compile(rb"\.0*[1-9]|[0-9.] +[0-9.]|\r(?!\n|\Z)")
 
 MNIST_MEAN = 33.3  # of all pixels of the training images; the test images' is 33.8
 UNLIKE_MNIST = 8.0  # further from it than any large part of MNIST is
@@ -46,6 +47,7 @@ class Block:
     text: bytes
     first_line: int
     """Number of its first line in the file, from 1."""
+    lines: int
 
 
 @dataclass
@@ -100,7 +102,7 @@ class DigitsCsv:
             values = self.table(block)
         except (ValueError, polars.exceptions.PolarsError) as error:
             raise self.first_mistake(block) or UserError(
-                f"{self.path}, from line {block.first_line} on: not a table of numbers: {error}"
+                f"{self.path}, lines {block.first_line} to {block.first_line + block.lines - 1}: not a table of numbers"
             ) from error
         pixels = values[:, in_one_piece(form.pixels)]
         if form.label is None:
@@ -112,27 +114,31 @@ class DigitsCsv:
         return Images(np.ascontiguousarray(pixels).reshape(-1, 1, form.side, form.side), labels)
 
     def table(self, block: Block) -> Bytes:
-        """A block's numbers (rows, columns), those of the index left as 0. Raises polars' errors and `ValueError`."""
+        """A block's numbers (rows, columns), those of the index left as 0.
+
+        Raises polars' errors and `ValueError` for anything but whole numbers from 0 to 255 in every row.
+        """
         form = self.form
         names = [str(column) for column in range(form.columns)]
         index = [] if form.index is None else [names[form.index]]
 
-        def read(kind: type[polars.DataType]) -> polars.DataFrame:
-            schema = {name: polars.String if name in index else kind for name in names}
-            rows = polars.read_csv(block.text, has_header=False, separator=form.separator, schema=schema)
-            if index:
-                rows = rows.with_columns(polars.lit(0, kind).alias(index[0]))
-            if any(rows.null_count().row(0)):
-                raise ValueError("a row is blank or short")
-            return rows
+        def read(text: bytes, kind: type[polars.DataType]) -> polars.DataFrame:
+            # Row numbers don't fit into bytes.
+            wide = polars.Int64 if kind == polars.UInt8 else polars.Float64
+            schema = {name: wide if name in index else kind for name in names}
+            rows = polars.read_csv(text, has_header=False, separator=form.separator, schema=schema)
+            if len(rows) != block.lines or any(rows.null_count().row(0)):
+                raise ValueError("a row is blank or short, or goes over several lines")
+            return rows.with_columns(polars.lit(0, kind).alias(name) for name in index) if index else rows
 
         try:
-            return read(polars.UInt8).to_numpy(order="c")
+            return read(block.text, polars.UInt8).to_numpy(order="c")
         except polars.exceptions.PolarsError:
-            # Whole numbers may be written as decimals, 255.0; they are checked before they become bytes.
-            decimals = read(polars.Float64).to_numpy(order="c")
-            if not (((decimals >= 0) & (decimals <= 255)).all() and (decimals % 1 == 0).all()):
-                raise ValueError("not only whole numbers from 0 to 255") from None
+            # Whole numbers may be written as decimals, 255.0, and followed by spaces. They are checked as text first:
+            # as a number, 254.99999999999999999 is 255.
+            decimals = read(plain(block.text, form.separator), polars.Float64).to_numpy(order="c")
+            if not ((decimals >= 0) & (decimals <= 255)).all():
+                raise ValueError("not only numbers from 0 to 255") from None
             return decimals.astype(np.uint8)
 
     def first_mistake(self, block: Block) -> UserError | None:
@@ -151,12 +157,14 @@ class DigitsCsv:
                     return UserError(f"{where}: {len(row)} columns; expected {form.columns}")
                 for column, value in enumerate(row):
                     if column == form.index:
-                        continue
-                    limit, kind = (CLASSES - 1, "a label") if column == form.label else (255, "a pixel")
+                        limit, kind = 2**63 - 1, "a row number"
+                    else:
+                        limit, kind = (CLASSES - 1, "a label") if column == form.label else (255, "a pixel")
                     if not is_whole(value, limit):
+                        range_of = "" if column == form.index else f", a whole number from 0 to {limit}"
                         return UserError(
                             f"{where}, {form.named(column)}: found {value[:40]!r}; "
-                            f"expected {kind}, a whole number from 0 to {limit}{hint_about(value, kind)}"
+                            f"expected {kind}{range_of}{hint_about(value, kind)}"
                         )
         except csv.Error as error:
             return UserError(f"{self.path}, line {line}: not a row of a CSV: {error}")
@@ -179,30 +187,40 @@ def read_digits(path: Path, options: Csv = AUTO) -> Images:
 def text_blocks(file: io.BufferedReader, path: Path, size: int) -> Iterator[Block]:
     """A file in blocks of whole lines, without a byte-order mark and without blank lines at its end."""
     first_line = 1
+    blank = b""  # lines that count only if something follows
     while text := file.read(size):
         if first_line == 1:
             text = text.removeprefix(b"\xef\xbb\xbf")
             if b"\0" in text[:4096]:
                 raise UserError(f"{path}: a binary file, or text in UTF-16; expected a CSV in UTF-8 or ASCII")
         rest = file.readline(LONGEST_LINE)
-        if len(rest) == LONGEST_LINE:
-            raise UserError(f"{path}: a line of over {LONGEST_LINE >> 20} MiB; expected rows of some hundred numbers")
-        text += rest
-        lines = text.count(b"\n")
-        if not file.peek(1):
-            text = text.rstrip()
-        if text:
-            yield Block(text, first_line)
-        first_line += lines
+        if max(len(rest), len(blank)) >= LONGEST_LINE:
+            raise UserError(
+                f"{path}: over {LONGEST_LINE >> 20} MiB without a row; expected rows of some hundred numbers"
+            )
+        text = blank + text + rest
+        lines = text.rstrip(b" \r\n")
+        blank = text[len(lines) :]
+        if lines:
+            blank = blank.partition(b"\n")[2]
+            block = Block(lines, first_line, lines.count(b"\n") + 1)
+            yield block
+            first_line += block.lines
 
 
 def without_header(blocks: Iterator[Block]) -> Iterator[Block]:
     """The same lines without the first."""
     first = next(blocks)
-    rest = first.text.partition(b"\n")[2]
-    if rest:
-        yield Block(rest, 2)
+    if first.lines > 1:
+        yield Block(first.text.partition(b"\n")[2], 2, first.lines - 1)
     yield from blocks
+
+
+def plain(text: bytes, separator: str) -> bytes:
+    """Text without spaces beside numbers. Raises `ValueError` for anything but whole numbers, maybe written as 5.0."""
+    if text.translate(None, b'0123456789.+ "\r\n' + separator.encode()) or NOT_WHOLE.search(text):
+        raise ValueError("not only whole numbers")
+    return text.replace(b" ", b"")
 
 
 def decoded(text: bytes, path: Path) -> str:

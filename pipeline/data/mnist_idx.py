@@ -42,6 +42,8 @@ def read_idx(path: Path) -> Bytes:
     magic = content[:4]
     if magic[:3] != b"\0\0\x08" or magic[3:] not in (b"\1", b"\3"):
         raise UserError(f"{path}: not an IDX file of bytes; it begins with {magic.hex(' ')}")
+    if len(content) < 4 + 4 * magic[3]:
+        raise UserError(f"{path}: an IDX file that breaks off in its header")
     shape = np.frombuffer(content, ">u4", magic[3], 4)
     data = np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape))
     if data.size != shape.prod(dtype=np.int64):

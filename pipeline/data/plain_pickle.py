@@ -28,11 +28,12 @@ class PickledType:
 class PickledArray:
     """Stands for a numpy array while it is unpickled; `value` is then the array."""
 
-    value: np.ndarray
+    value: np.ndarray | None = None
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], PickledType, bool, bytes]) -> None:
         _, shape, kind, fortran, data = state
-        if not isinstance(kind, PickledType) or not isinstance(data, bytes) or prod(shape) != len(data):
+        whole = isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
+        if not (whole and isinstance(kind, PickledType) and isinstance(data, bytes) and prod(shape) == len(data)):
             raise pickle.UnpicklingError("an array whose shape and data disagree")
         self.value = np.frombuffer(data, np.uint8).reshape(shape, order="F" if fortran else "C")
 
@@ -79,4 +80,7 @@ def load_plain(file: IO[bytes]) -> dict[bytes, Any]:
         raise pickle.UnpicklingError(f"not a pickle, or a damaged one: {error}") from error
     if not isinstance(content, dict):
         raise pickle.UnpicklingError(f"it holds a {type(content).__name__}, not a dict")
-    return {key: value.value if isinstance(value, PickledArray) else value for key, value in content.items()}
+    plain = {key: value.value if isinstance(value, PickledArray) else value for key, value in content.items()}
+    if any(value is None for value in plain.values()):
+        raise pickle.UnpicklingError("it holds an array that is never filled, or nothing")
+    return plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -138,10 +139,11 @@ def read_images(files: list[Path], data: Data) -> Contents:
 
 
 def image_folder(folder: Path) -> Dataset:
-    """The dataset that a folder of images is, named after it."""
+    """The dataset that a folder of images is, named after it; two folders of one name are two datasets."""
     name = re.sub(r"\W+", "-", folder.resolve().name).strip("-").lower()
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:6]
     return Dataset(
-        f"images-{name}",
+        f"images-{name}-{place}",
         folder.resolve().name,
         lambda _: [folder],
         read_images,
@@ -156,7 +158,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "MNIST",
         find_mnist,
         read_mnist,
-        ("pipeline.data.mnist_csv", "pipeline.data.csv_form"),
+        ("pipeline.data.mnist_csv", "pipeline.data.csv_form", "pipeline.data.compressed"),
         lambda data: asdict(data.csv),
         {"train": 60_000, "test": 10_000},
         download.MNIST,
@@ -167,7 +169,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "CIFAR-10",
         find_cifar,
         read_cifar,
-        ("pipeline.data.cifar10", "pipeline.data.plain_pickle"),
+        ("pipeline.data.cifar10", "pipeline.data.plain_pickle", "pipeline.data.compressed"),
         usual={"train": 50_000, "test": 10_000},
         remote=download.CIFAR10,
         wanted="cifar-10-batches-py/, cifar-10-batches-bin/, cifar-10-python.tar.gz or cifar-10-binary.tar.gz",
@@ -177,7 +179,7 @@ CATALOG: dict[tuple[Choice, Role], Dataset] = {
         "Demo digits",
         find_mnist,
         read_demo_digits,
-        ("pipeline.data.demo", "pipeline.data.mnist_csv", "pipeline.data.csv_form"),
+        ("pipeline.data.demo", "pipeline.data.mnist_csv", "pipeline.data.csv_form", "pipeline.data.compressed"),
         make=make_demo_digits,
     ),
     ("demo", "colour"): Dataset(

@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 IMAGES = "images.u8"
 LABELS = "labels.u8"
 UNLABELLED = 255
+OLD = ".old."
 
 
 @dataclass(frozen=True)
@@ -33,38 +34,37 @@ class SourceFile:
     """A file or a folder that a store was made from, as it was then."""
 
     path: str
-    bytes: int
-    modified_ns: int
+    state: str
+    """As `state_of` gave it before it was read."""
     sha256: str
     """Of a file's content; of a folder the names and contents of all files in it."""
 
     @classmethod
-    def of(cls, path: Path) -> SourceFile:
-        """Describe a file or folder; reads it once. What changes while it is read counts as changed afterwards."""
-        size, modified_ns = extent(path)
+    def of(cls, path: Path, state: str) -> SourceFile:
+        """Describe what had a state before it was read: a change meanwhile will count as one."""
         if path.is_dir():
             digest = hashlib.sha256()
             for file in files_in(path):
                 digest.update(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n".encode())
-            return cls(str(path.resolve()), size, modified_ns, digest.hexdigest())
-        return cls(str(path.resolve()), size, modified_ns, file_digest(path))
+            return cls(str(path.resolve()), state, digest.hexdigest())
+        return cls(str(path.resolve()), state, file_digest(path))
 
     @property
     def changed(self) -> bool:
-        """Whether it is there and no longer what was read. What is gone has not changed."""
+        """Whether it is there and no longer what was read. What is gone, or can't be looked at, has not changed."""
         try:
-            return extent(Path(self.path)) != (self.bytes, self.modified_ns)
-        except FileNotFoundError:
+            return state_of(Path(self.path)) != self.state
+        except OSError:
             return False
 
 
-def extent(path: Path) -> tuple[int, int]:
-    """Bytes and time of the last change (ns) of a file, or of all in a folder."""
+def state_of(path: Path) -> str:
+    """What tells without reading that a file has changed: size and time; for a folder those of all files in it."""
+    if path.is_dir():
+        listing = "".join(f"{file.relative_to(path).as_posix()}\0{state_of(file)}\n" for file in files_in(path))
+        return hashlib.sha256(listing.encode()).hexdigest()
     stat = path.stat()
-    if not path.is_dir():
-        return stat.st_size, stat.st_mtime_ns
-    stats = [file.stat() for file in files_in(path)]
-    return sum(one.st_size for one in stats), max(one.st_mtime_ns for one in [stat, *stats])
+    return f"{stat.st_size} bytes, {stat.st_mtime_ns} ns"
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -119,19 +119,22 @@ class ImageStore:
     @classmethod
     def open(cls, folder: Path) -> ImageStore:
         """Open a store. Raises `FileNotFoundError` where there is none that is whole and that this version wrote."""
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
         try:
-            fields: dict[str, Any] = json.loads(text)
-            fields["sources"] = [SourceFile(**source) for source in fields["sources"]]
-            manifest = Manifest(**fields)
-            n, c, h, w = manifest.shape
-            sizes = {IMAGES: n * c * h * w, LABELS: n}
-            for name, size in sizes.items():
-                if (folder / name).stat().st_size != size:
-                    raise ValueError(f"{name} has not the {size} bytes it should have")
+            while True:
+                text = (folder / MANIFEST).read_text(encoding="utf-8")
+                fields: dict[str, Any] = json.loads(text)
+                fields["sources"] = [SourceFile(**source) for source in fields["sources"]]
+                manifest = Manifest(**fields)
+                n, c, h, w = manifest.shape
+                for name, size in {IMAGES: n * c * h * w, LABELS: n}.items():
+                    if (folder / name).stat().st_size != size:
+                        raise ValueError(f"{name} has not the {size} bytes it should have")
+                store = cls(folder, manifest)
+                # Another store may have taken its place meanwhile: then these are not this manifest's images.
+                if (folder / MANIFEST).read_text(encoding="utf-8") == text:
+                    return store
         except (KeyError, TypeError, ValueError) as error:
             raise FileNotFoundError(f"{folder}: damaged or written by another version: {error}") from error
-        return cls(folder, manifest)
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -156,7 +159,7 @@ def write_store(
     title: str,
     classes: Sequence[str],
     splits: Mapping[str, Iterable[Images]],
-    sources: Sequence[Path],
+    sources: Mapping[Path, str],
     notes: Sequence[str],
     options: Mapping[str, Any],
     code: str,
@@ -164,14 +167,15 @@ def write_store(
     """Write a store named after its folder, replacing the one there only when the new one is complete.
 
     Splits come in blocks and are written as they come, one block in memory at a time, while the sources' digests are
-    computed beside. `notes` may grow until the last block is read. Raises `UserError` for images of different shapes,
-    a split without images, and a label that names no class.
+    computed beside. The sources are given with their `state_of` before they were read; `notes` may grow until the last
+    block is read. Raises `UserError` for images of different shapes, a split without images, and a label that names no
+    class.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
         with ThreadPoolExecutor(1) as beside:
-            described = [beside.submit(SourceFile.of, path) for path in sources]
+            described = [beside.submit(SourceFile.of, path, state) for path, state in sources.items()]
             try:
                 shape, ranges, digests = write_splits(building, splits, title, len(classes))
             except BaseException:
@@ -233,10 +237,26 @@ def write_splits(
 
 def replace_folder(new: Path, place: Path) -> None:
     """Move a complete folder to its place. Whoever has the old one open keeps reading it."""
-    if place.exists():
-        old = Path(tempfile.mkdtemp(prefix=f"{place.name}.old.", dir=place.parent))
-        place.rename(old / place.name)
+    if not place.exists():
         new.rename(place)
-        shutil.rmtree(old)
-    else:
+        return
+    old = Path(tempfile.mkdtemp(prefix=f"{place.name}{OLD}", dir=place.parent)) / place.name
+    place.rename(old)
+    try:
         new.rename(place)
+    except BaseException:
+        old.rename(place)
+        raise
+    finally:
+        shutil.rmtree(old.parent)
+
+
+def clean_up(folder: Path) -> None:
+    """Put back a store that was moved aside by a process that was killed then, and remove what such a one has left.
+
+    To be called by nobody but who may write the store.
+    """
+    for left in folder.parent.glob(f"{folder.name}.*/"):
+        if left.name.startswith(f"{folder.name}{OLD}") and (left / folder.name).exists() and not folder.exists():
+            (left / folder.name).rename(folder)
+        shutil.rmtree(left)

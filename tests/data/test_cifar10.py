@@ -128,6 +128,12 @@ def calls(module: str, name: str, *arguments: object) -> bytes:
     return b"(S'data'\nc%s\n%s\n(%stRd." % (module.encode(), name.encode(), pushed)
 
 
+def shaped(shape: bytes) -> bytes:
+    """A pickle of an array of three bytes that says it has another shape."""
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(tR(I1\n" + shape
+    return b"(S'data'\n" + array + b"cnumpy\ndtype\n(S'u1'\ntRI00\nS'abc'\ntbd."
+
+
 @pytest.mark.parametrize(
     ("pickled", "message"),
     [
@@ -138,6 +144,9 @@ def calls(module: str, name: str, *arguments: object) -> bytes:
         (pickle.dumps({b"data": np.zeros(3)}, protocol=4), "an array of 'f8', not of bytes"),
         (pickle.dumps({b"data": np.array([{}])}, protocol=4), "an array of 'O8', not of bytes"),
         (pickle.dumps([1]), "it holds a list, not a dict"),
+        (calls("numpy.core.multiarray", "_reconstruct", 1), "it holds an array that is never filled, or nothing"),
+        (shaped(b"(S'aaaa'\nI150000000\nt"), "an array whose shape and data disagree"),
+        (shaped(b"(I-1\nI-3\nt"), "an array whose shape and data disagree"),
         (b"<html>not found</html>", "invalid load key, '<'"),
         (b"", "not a pickle, or a damaged one"),
     ],
@@ -193,6 +202,9 @@ def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / PYTHON.names).write_bytes(pickle.dumps({b"num_vis": 3072}))
     with pytest.raises(UserError, match=r"batches\.meta: label_names is None; expected a list of names"):
         whole(folder)
+    (folder / PYTHON.names).write_bytes(pickle.dumps({b"label_names": [b"a"] * 300}))
+    with pytest.raises(UserError, match="it has 300 names; at most 255 classes fit"):
+        whole(folder)
 
 
 def test_a_damaged_binary_batch_is_refused(binary_folder: Path) -> None:
@@ -224,6 +236,8 @@ def member(name: str, **fields: object) -> tarfile.TarInfo:
     [
         (member("../../outside"), r"its member '\.\./\.\./outside' points out of the archive; refused"),
         (member("/etc/passwd"), "its member '/etc/passwd' points out of the archive; refused"),
+        (member("..\\..\\outside"), "points out of the archive; refused"),
+        (member("C:\\outside"), "points out of the archive; refused"),
         (member("cifar-10-batches-py/x/../../../y"), "points out of the archive; refused"),
         (member("data_batch_1", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link or a device, not a file"),
         (member("data_batch_1", type=tarfile.LNKTYPE, linkname="test_batch"), "is a link or a device, not a file"),
@@ -244,6 +258,14 @@ def test_an_archive_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkey
     with pytest.raises(UserError, match="has 1,099,511,627,776 bytes, more than any of CIFAR-10; refused"):
         read_cifar10(bomb)
 
+    # A name of a gigabyte, which tarfile reads whole before it gives any member.
+    name = member("././@LongLink", size=1 << 30, type=tarfile.GNUTYPE_LONGNAME).tobuf()
+    with gzip.open(bomb, "wb", compresslevel=1) as file:
+        file.write(name)
+        file.writelines([bytes(1 << 20)] * 300)
+    with pytest.raises(UserError, match="unpacked it has over 256 MiB; CIFAR-10 has 180; refused"):
+        read_cifar10(bomb)
+
     many = archive_with(bomb, *(member(f"file-{k}") for k in range(1000)))
     with pytest.raises(UserError, match="over 64 members, more than CIFAR-10 has; refused"):
         read_cifar10(many)
@@ -253,13 +275,33 @@ def test_an_archive_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkey
         read_cifar10(archive_with(bomb, member("data_batch_1", size=2000)))
 
 
+def test_a_changed_bit_is_noticed(folder: Path, tmp_path: Path) -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        archive.add(folder, folder.name)
+    content = bytearray(gzip.compress(tar.getvalue(), 0))  # stored: every bit of a pixel is a bit of the file
+    content[len(content) // 2] ^= 1
+    (tmp_path / PYTHON.archive).write_bytes(content)
+    with pytest.raises(UserError, match="cut off or damaged: CRC check failed"):
+        whole(tmp_path / PYTHON.archive)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    bad = archive_with(tmp_path / PYTHON.archive, member("a/data_batch_1"), member("b/data_batch_1"))
+    with pytest.raises(UserError, match="it has two files data_batch_1; refused"):
+        read_cifar10(bad)
+
+
 def test_a_cut_off_archive_and_what_is_none_are_refused(folder: Path, tmp_path: Path) -> None:
     archive = packed(folder, tmp_path / PYTHON.archive)
     archive.write_bytes(archive.read_bytes()[:5000])
-    with pytest.raises(UserError, match="not an archive of CIFAR-10, or cut off or damaged"):
+    with pytest.raises(UserError, match="cut off or damaged"):
         whole(archive)
     archive.write_bytes(b"<html></html>")
-    with pytest.raises(UserError, match="not an archive of CIFAR-10, or cut off or damaged"):
+    with pytest.raises(UserError, match="not an archive of CIFAR-10, or a damaged one"):
+        whole(archive)
+    archive.unlink()
+    with pytest.raises(UserError, match="no such file"):
         whole(archive)
     (tmp_path / "other").write_text("x")
     with tarfile.open(archive, "w:gz") as tar:

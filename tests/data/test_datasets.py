@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import shutil
 from multiprocessing.reduction import ForkingPickler
@@ -70,6 +71,8 @@ def test_names_are_torchvisions(csv_folder: Path) -> None:
 def test_a_root_without_the_files_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mnist_train\.csv is not there"):
         myMNIST(tmp_path)
+    with pytest.raises(UserError, match=r"nothing\.csv: no such file or folder"):
+        myMNIST(tmp_path / "nothing.csv")
 
 
 def test_it_takes_the_place_of_mnist_in_the_common_script(csv_folder: Path) -> None:
@@ -92,12 +95,13 @@ def test_it_takes_the_place_of_mnist_in_the_common_script(csv_folder: Path) -> N
 
 def test_a_batch_of_indices_gives_the_same_items(csv_folder: Path) -> None:
     dataset = myMNIST(csv_folder, train=False, transform=transforms.ToTensor())
-    for indices in ([5, 3, 5], range(10, 20), torch.tensor([0, 359])):
+    for indices in ([5, 3, 5], range(10, 20), torch.tensor([0, 359]), []):
         items = dataset.__getitems__(indices)
         assert len(items) == len(indices)
         for index, (image, label) in zip(indices, items, strict=True):
             assert torch.equal(image, dataset[index][0])
             assert label == dataset[index][1]
+    assert [label for _, label in dataset.__getitems__(slice(2, 9, 3))] == [dataset[k][1] for k in (2, 5, 8)]
 
 
 def test_a_stores_images_are_mapped_again_where_they_are_unpickled(digits: ImageStore) -> None:
@@ -122,6 +126,40 @@ def test_workers_started_anew_read_the_same(digits: ImageStore, start: str) -> N
     images, labels = zip(*loader, strict=True)
     assert torch.equal(torch.cat(images)[:, 0], dataset.data / 255)
     assert torch.equal(torch.cat(labels), dataset.targets)
+
+
+def test_what_was_changed_goes_to_workers_as_it_is(digits: ImageStore) -> None:
+    """Keeping some classes, the common idiom, and changing images in place."""
+    dataset = myMNIST(digits, train=False)
+    keep = dataset.targets == 4
+    dataset.data, dataset.targets = dataset.data[keep], dataset.targets[keep]
+    again = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(again.data, dataset.data)
+    assert torch.equal(again.targets, dataset.targets)
+
+    relabelled = myMNIST(digits, train=False)
+    relabelled.targets %= 2
+    assert torch.equal(copy.deepcopy(relabelled).targets, relabelled.targets)
+    inverted = myMNIST(digits, train=False)
+    inverted.data[:] = 255 - inverted.data
+    assert torch.equal(pickle.loads(pickle.dumps(inverted)).data, inverted.data)
+
+
+def test_an_item_of_a_class_of_ones_own_is_what_a_loader_gives(csv_folder: Path) -> None:
+    class WithIndex(myMNIST):
+        def __getitem__(self, index: int) -> tuple[object, ...]:
+            return (*super().__getitem__(index), index)
+
+    dataset = WithIndex(csv_folder, train=False, transform=transforms.ToTensor())
+    _, _, indices = next(iter(DataLoader(dataset, batch_size=4)))
+    assert indices.tolist() == [0, 1, 2, 3]
+
+
+def test_a_store_of_anything_else_is_no_mnist(patches: ImageStore, digits: ImageStore) -> None:
+    with pytest.raises(UserError, match="a store of 3 channels and 11 classes, not of digits"):
+        myMNIST(patches.folder)
+    with pytest.raises(UserError, match="label_column and image_size are for CSV files"):
+        myMNIST(digits.folder, label_column="last")
 
 
 def test_a_store_that_changed_is_not_mapped_again(tmp_path: Path, digits: ImageStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,32 @@ def test_folders_are_classes_as_in_torchvisions_image_folder(tmp_path: Path) -> 
         assert np.array_equal(splits[split].images, expected)
 
 
+@pytest.mark.parametrize(
+    ("folders", "train", "test", "note"),
+    [
+        (("Train", "Test"), "Train", "Test", None),
+        (("training", "val"), "training", "val", "val/ is the test part."),
+        (("train", "test", "val"), "train", "test", "val/ is left out: validation images are split from train/."),
+    ],
+)
+def test_splits_are_known_by_their_usual_names(
+    tmp_path: Path, folders: tuple[str, ...], train: str, test: str, note: str | None
+) -> None:
+    saved = {name: save(tmp_path / name / "cats" / "1.png", k) for k, name in enumerate(folders)}
+    splits, classes, notes = read(tmp_path)
+    assert np.array_equal(splits["train"].images, [saved[train]])
+    assert np.array_equal(splits["test"].images, [saved[test]])
+    assert classes == ["cats"]
+    assert notes == ([note] if note else [])
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("car", "train"):
+        for k in range(10):
+            save(tmp_path / name / f"{k}.png", k)
+    assert read(tmp_path)[1] == ["car", "train"]
+
+
 def test_grey_images_have_one_channel_and_mixed_ones_three(tmp_path: Path) -> None:
     grey = [save(tmp_path / f"{k:02}.png", k, mode="L") for k in range(10)]
     assert np.array_equal(read(tmp_path)[0]["test"].images, [grey[9]])
@@ -78,6 +105,7 @@ def test_16_bits_are_scaled_not_cut(tmp_path: Path) -> None:
     for k in range(10):
         Image.fromarray(values).save(tmp_path / f"{k}.png")
     image = read(tmp_path)[0]["train"].images[0, 0]
+    assert image.shape == (10, 12)
     assert np.array_equal(image, (values / 257).round())
     assert image.max() == 255
 
@@ -119,11 +147,12 @@ def test_other_sizes_are_refused_or_brought_to_one(tmp_path: Path) -> None:
         (lambda folder: [(folder / f"{k}.png").write_text("x") for k in range(10)], "0.png: not an image"),
         (
             lambda folder: [Image.fromarray(np.zeros((4, 4), np.float32)).save(folder / f"{k}.tif") for k in range(10)],
-            "0.tif: floating-point pixels; expected 8 or 16 bits",
+            "0.tif: pixels of 32 bits; expected 8 or 16",
         ),
+        (lambda folder: save(folder / "train" / "1.png", 1), "it has train; expected a train/ and a test/ beside it"),
         (
             lambda folder: [save(folder / part / "1.png", 1) for part in ("train", "test", "other")],
-            "it has train/ and test/, and",
+            "it has train and test, and",
         ),
     ],
 )
@@ -159,7 +188,8 @@ def test_they_become_a_store_that_is_reused_until_they_change(tmp_path: Path, ca
     data = Data(choice="full", images=ImageFolder(folder=folder))
     assert catalog.choose(Data(images=data.images), run, ["colour"]) == "full"
     store = catalog.prepare(data, run, "colour")
-    assert (store.manifest.name, store.manifest.title) == ("images-my-photos", "My Photos")
+    assert re.fullmatch(r"images-my-photos-[0-9a-f]{6}", store.manifest.name)
+    assert store.manifest.title == "My Photos"
     assert store.manifest.shape == [20, 3, 10, 12]
     catalog.prepare(data, run, "colour")
     assert "reuse" in capsys.readouterr().out.splitlines()[-1]

@@ -133,11 +133,24 @@ def replaced(row: int, column: int, text: str) -> str:
     return "\n".join(map(",".join, lines)) + "\n"
 
 
+def indexed(index: list[object], names: str = "", label: str = "none") -> str:
+    """Rows with a first column of the test's own."""
+    labels, pixels = digit_like(len(index))
+    lines = written(labels, pixels, Writing(names=names, label=label)).decode().splitlines()
+    first = [""] * (len(lines) - len(index)) + index
+    return "".join(f"{key},{line}\n" for key, line in zip(first, lines, strict=True))
+
+
 def one_hot(count: int) -> str:
     labels, pixels = digit_like(count)
     return "\n".join(",".join(map(str, [*p, *np.eye(10, dtype=int)[d]])) for d, p in zip(labels, pixels, strict=True))
 
 
+LABELS: list[object] = digit_like(20)[0].tolist()
+# Longer than the sample that the form is found by, so that only reading every row finds it.
+LONG = indexed(index=list(range(3500)), label="first").splitlines()
+QUOTED = "\n".join([*LONG[:3000], '"' + LONG[3000], LONG[3001].replace(",", '",', 1), *LONG[3002:]])
+LATE = "\n".join([*LONG[:3000], "x" + LONG[3000], *LONG[3001:]])
 ALL_ZERO = written(np.zeros(20, int), digit_like(20)[1], Writing()).decode()
 UNCLEAR = "the labels may be in the first column or in the last column; say which with label_column=first, last or none"
 
@@ -153,7 +166,26 @@ MALFORMED: list[tuple[str, str | bytes, str]] = [
         replaced(2, 9, "0.5019"),
         "found '0.5019'; expected a pixel, a whole number from 0 to 255 (pixels",
     ),
-    ("exponent", replaced(2, 9, "1e1"), None),  # type: ignore[list-item] # a whole number: read
+    ("exponent", replaced(2, 9, "1e1"), "line 2, column 9: found '1e1'"),
+    ("rounds to 255", replaced(2, 9, "254.99999999999999999"), "line 2, column 9: found '254.99999999999999999'"),
+    ("minus 0", replaced(2, 9, "-0"), "line 2, column 9: found '-0'"),
+    ("space inside", replaced(2, 9, "1 2"), "line 2, column 9: found '1 2'"),
+    ("exponent before a mistake", replaced(1, 9, "1e1") + replaced(2, 5, "300"), "line 1, column 9: found '1e1'"),
+    ("missing values first", "NA," * 784 + "NA\n" + rows_of(20), "line 1, column 1: found 'NA'; expected a label"),
+    ("blank values first", "," * 784 + "\n" + rows_of(20), "line 1, column 1: found ''; expected a label"),
+    ("label and blanks first", "5" + "," * 784 + "\n" + rows_of(20), "line 1, column 2: found ''; expected a pixel"),
+    ("commas at line ends", rows_of(20).replace("\n", ",\n"), "expected 785 columns; every line ends in ','"),
+    ("index that is none", indexed(names="pixel0", index=["banana"] * 20), "line 2: found 'banana'; expected a row n"),
+    ("labels called index", indexed(names="pixel0", index=LABELS), "it may hold row numbers or the labels; say which"),
+    ("index that repeats", indexed(names="pixel0", index=[12] * 20), "expected row numbers, but they repeat"),
+    (
+        "index with a gap",
+        indexed(index=[*range(19), 20], label="first"),
+        "the first doesn't count the rows from 0 or 1",
+    ),
+    ("index or labels", indexed(index=list(range(10))), "in the first column or missing, with row numbers first; say"),
+    ("quote over two lines", QUOTED, "line 3001, column 1: found '3000,"),
+    ("late bad index", LATE, "line 3001, column 1: found 'x3000'; expected a row number"),
     ("not a number", replaced(2, 7, "nan"), "line 2, column 7: found 'nan'"),
     ("infinity", replaced(2, 7, "inf"), "line 2, column 7: found 'inf'"),
     ("blank field", replaced(2, 7, ""), "line 2, column 7: found ''"),
@@ -173,7 +205,7 @@ MALFORMED: list[tuple[str, str | bytes, str]] = [
     ("long row", rows_of(2) + rows_of(1).replace("\n", ",7\n"), "line 3: 786 columns; expected 785"),
     ("blank line", rows_of(2) + "\n" + rows_of(2), "line 3: the line is blank; expected 785 values"),
     ("open quote", replaced(2, 5, '"3'), "line 2: 5 columns; expected 785"),
-    ("786 columns", rows_of(20).replace("\n", ",7\n"), "786 columns, and the first does not hold row numbers"),
+    ("786 columns", rows_of(20).replace("\n", ",7\n"), "786 columns, and the first doesn't count the rows from 0 or 1"),
     ("one-hot labels", one_hot(5), "794 columns; expected 785: the label and 28×28 pixels; one-hot labels, in 10 colu"),
     ("other size", "5," + ",".join(["0"] * 64) + "\n", "65 columns; expected 785: the label and 28×28 pixels; for im"),
     ("list of files", "filepath,label\n1.png,5\n", "line 1: 2 columns; expected 785"),
@@ -188,12 +220,12 @@ MALFORMED: list[tuple[str, str | bytes, str]] = [
     (
         "pixel missing",
         HEADER.replace(",5x5,", ",5x4,") + "\n" + rows_of(2),
-        "the header names 783 different pixels; expected 784, and the one after '5x4' is missing",
+        "the pixel after '5x4' is missing in the header",
     ),
     (
         "unknown name",
         HEADER.replace("label", "what") + "\n" + rows_of(2),
-        "'what' is neither a label nor a pixel by it",
+        "neither a label nor pixels: 'what'; if it holds the label, say label_column=what",
     ),
     ("unclear: all 0", ALL_ZERO, UNCLEAR),
     ("Git-LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "this is a Git-LFS pointer, not"),
@@ -211,12 +243,9 @@ MALFORMED: list[tuple[str, str | bytes, str]] = [
 
 
 @pytest.mark.parametrize(("content", "message"), [case[1:] for case in MALFORMED], ids=[case[0] for case in MALFORMED])
-def test_a_bad_file_is_refused_with_its_place(tmp_path: Path, content: str | bytes, message: str | None) -> None:
+def test_a_bad_file_is_refused_with_its_place(tmp_path: Path, content: str | bytes, message: str) -> None:
     file = tmp_path / "digits.csv"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    if message is None:
-        read_digits(file)
-        return
     with pytest.raises(UserError) as refused:
         read_digits(file)
     assert message in str(refused.value)
@@ -255,7 +284,7 @@ def test_where_it_is_unclear_the_user_says_which(tmp_path: Path, label_column: s
     file.write_text(ALL_ZERO)
     pixels = digit_like(20)[1]
     if label_column == "none":
-        with pytest.raises(UserError, match="785 columns, and the first does not hold row numbers"):
+        with pytest.raises(UserError, match="785 columns, and the first doesn't count the rows"):
             read_digits(file, Csv(label_column="none"))
         return
     digits = read_digits(file, Csv(label_column=label_column))
@@ -284,9 +313,44 @@ def test_a_label_outside_the_range_past_the_sample_is_refused(tmp_path: Path) ->
         read_digits(tmp_path / "digits.csv")
 
 
-def test_trailing_blank_lines_are_no_rows(tmp_path: Path) -> None:
-    (tmp_path / "digits.csv").write_text(rows_of(5) + "\n\r\n  \n")
+@pytest.mark.parametrize("block", [100, 5_000, 8 << 20])
+def test_trailing_blank_lines_are_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(mnist_csv, "BLOCK", block)
+    (tmp_path / "digits.csv").write_text(rows_of(5) + "\n\r\n  \n" + " \n" * 200)
     assert len(read_digits(tmp_path / "digits.csv").labels) == 5
+    (tmp_path / "digits.csv").write_text(rows_of(5) + "\n" * 200 + rows_of(5))
+    with pytest.raises(UserError, match="line 6: the line is blank"):
+        read_digits(tmp_path / "digits.csv")
+
+
+def test_numbers_may_have_spaces_beside_them(tmp_path: Path) -> None:
+    labels, pixels = digit_like(20)
+    text = "".join(" , ".join(map(str, [label, *image])) + " \n" for label, image in zip(labels, pixels, strict=True))
+    (tmp_path / "digits.csv").write_text(text)
+    digits = read_digits(tmp_path / "digits.csv")
+    assert np.array_equal(digits.images.reshape(20, -1), pixels)
+    assert np.array_equal(digits.labels, labels)
+
+
+def test_names_that_do_not_tell_are_a_header_all_the_same(tmp_path: Path) -> None:
+    labels, pixels = digit_like(20)
+    names = ",".join(f"f{k}" for k in range(785))
+    (tmp_path / "digits.csv").write_text(f"{names}\n{written(labels, pixels, Writing()).decode()}")
+    assert np.array_equal(read_digits(tmp_path / "digits.csv").labels, labels)
+    numbers = ",".join(str(k) for k in range(1, 786))
+    (tmp_path / "digits.csv").write_text(f"{numbers}\n{written(labels, pixels, Writing()).decode()}")
+    assert np.array_equal(read_digits(tmp_path / "digits.csv").labels, labels)
+
+
+def test_what_the_user_says_never_overrides_a_name(tmp_path: Path) -> None:
+    names = ",".join([*(f"f{k}" for k in range(784)), "class"])
+    labels, pixels = digit_like(20)
+    file = tmp_path / "digits.csv"
+    file.write_text(f"{names}\n{written(labels, pixels, Writing(label='last')).decode()}")
+    assert np.array_equal(read_digits(file).labels, labels)
+    for wanted in ("first", "none"):
+        with pytest.raises(UserError, match=f"label_column={wanted}, but the header calls another column 'class'"):
+            read_digits(file, Csv(label_column=wanted))
 
 
 def test_fashion_under_mnists_name_is_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

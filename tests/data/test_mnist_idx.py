@@ -64,6 +64,7 @@ def test_the_published_csv_is_rebuilt_from_an_idx_pair_of_it(tmp_path: Path, spl
     [
         (b"<html>", "not an IDX file of bytes; it begins with 3c 68 74 6d"),
         (struct.pack(">4I", 2051, 2, 28, 28) + bytes(5), "5 bytes of data; its header says 2×28×28"),
+        (struct.pack(">2I", 2051, 2), "an IDX file that breaks off in its header"),
         (struct.pack(">4I", 0x0D03, 2, 28, 28), "not an IDX file of bytes"),
     ],
 )

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
 
+from pipeline.config import PROJECT_ROOT
 from pipeline.data import store
-from pipeline.data.store import Images, ImageStore, SourceFile, write_store
+from pipeline.data.store import Images, ImageStore, SourceFile, clean_up, state_of, write_store
 from pipeline.errors import UserError
 
 
@@ -25,7 +32,7 @@ def written(folder: Path, train: Images, test: Images) -> ImageStore:
         title="t",
         classes=["a", "b", "c"],
         splits={"train": [train], "test": [test]},
-        sources=[],
+        sources={},
         notes=[],
         options={},
         code="c",
@@ -59,7 +66,7 @@ def test_the_digest_does_not_depend_on_the_blocks(tmp_path: Path) -> None:
             title="t",
             classes=["a", "b", "c"],
             splits={"train": parts, "test": [test]},
-            sources=[],
+            sources={},
             notes=[],
             options={},
             code="c",
@@ -98,16 +105,19 @@ def test_a_folder_has_changed_when_anything_in_it_has(tmp_path: Path) -> None:
     (folder / "cats").mkdir(parents=True)
     (folder / "cats" / "1.png").write_bytes(b"1")
     (folder / "2.png").write_bytes(b"2")
-    first = SourceFile.of(folder)
+    first = SourceFile.of(folder, state_of(folder))
     assert not first.changed
     time.sleep(0.01)
     (folder / "cats" / "3.png").write_bytes(b"3")
     assert first.changed
-    second = SourceFile.of(folder)
+    second = SourceFile.of(folder, state_of(folder))
     assert second.sha256 != first.sha256
     (folder / "cats" / "3.png").unlink()
     assert second.changed
-    assert SourceFile.of(folder).sha256 == first.sha256
+    third = SourceFile.of(folder, state_of(folder))
+    assert third.sha256 == first.sha256
+    (folder / "2.png").rename(folder / "cats" / "2.png")
+    assert third.changed, "of another class, though no file has changed"
 
 
 def test_writing_to_an_open_store_leaves_the_file_alone(tmp_path: Path) -> None:
@@ -130,6 +140,60 @@ def test_a_failed_write_leaves_the_old_store_and_nothing_else(tmp_path: Path, mo
             written(tmp_path / "images", some_images(9, seed=2), some_images(5))
     assert len(ImageStore.open(tmp_path / "images").split("train")) == 20
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_a_failed_swap_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "images", some_images(20), some_images(5))
+    rename = Path.rename
+
+    def fails(path: Path, target: Path) -> Path:
+        if path.name.startswith("images.") and target == tmp_path / "images":
+            raise PermissionError("in use")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fails)
+        with pytest.raises(PermissionError):
+            written(tmp_path / "images", some_images(9, seed=2), some_images(5))
+    assert len(ImageStore.open(tmp_path / "images").split("train")) == 20
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_what_a_killed_process_left_is_put_back_and_removed(tmp_path: Path) -> None:
+    place = written(tmp_path / "images", some_images(20), some_images(5)).folder
+    # Killed between the two renames: the old store is aside, the new one is not there yet.
+    (tmp_path / "images.old.abc").mkdir()
+    place.rename(tmp_path / "images.old.abc" / "images")
+    (tmp_path / "images.xyz").mkdir()
+    (tmp_path / "images.lock").touch()
+    clean_up(place)
+    assert len(ImageStore.open(place).split("train")) == 20
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "images.lock"]
+
+
+def test_an_open_store_is_of_one_piece_while_others_replace_it(tmp_path: Path) -> None:
+    """A reader never gets one store's manifest with another's images."""
+    place = tmp_path / "images"
+    code = """
+        import sys
+        from pathlib import Path
+        from tests.data.test_store import some_images, written
+        for seed in range(200):
+            written(Path(sys.argv[1]), some_images(20, seed), some_images(5, seed))
+    """
+    written(place, some_images(20), some_images(5))
+    writer = subprocess.Popen([sys.executable, "-c", dedent(code), place], cwd=PROJECT_ROOT)
+    opened = 0
+    while writer.poll() is None:
+        with suppress(FileNotFoundError):  # between the two renames
+            found = ImageStore.open(place)
+            digests = [hashlib.sha256(array.tobytes()).hexdigest() for array in (found.images, found.labels)]
+            manifest = found.manifest
+            parts = json.dumps([manifest.classes, manifest.shape, manifest.splits, digests])
+            assert hashlib.sha256(parts.encode()).hexdigest() == manifest.digest
+            opened += 1
+    assert writer.returncode == 0
+    assert opened > 20
 
 
 def test_a_store_of_another_version_is_as_good_as_none(tmp_path: Path) -> None:
@@ -160,7 +224,7 @@ def test_labels_without_a_class_are_refused(tmp_path: Path) -> None:
 def test_a_source_has_changed_when_its_bytes_may_have(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("1")
-    source = SourceFile.of(file)
+    source = SourceFile.of(file, state_of(file))
     assert not source.changed
     time.sleep(0.01)
     file.write_text("2")
