@@ -130,17 +130,17 @@ def test_workers_started_anew_read_the_same(digits: ImageStore, start: str) -> N
 
 def test_what_was_changed_goes_to_workers_as_it_is(digits: ImageStore) -> None:
     """Keeping some classes, the common idiom, and changing images in place."""
-    dataset = myMNIST(digits, train=False)
+    dataset = myMNIST(digits.folder, train=False)
     keep = dataset.targets == 4
     dataset.data, dataset.targets = dataset.data[keep], dataset.targets[keep]
     again = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(again.data, dataset.data)
     assert torch.equal(again.targets, dataset.targets)
 
-    relabelled = myMNIST(digits, train=False)
+    relabelled = myMNIST(digits.folder, train=False)
     relabelled.targets %= 2
     assert torch.equal(copy.deepcopy(relabelled).targets, relabelled.targets)
-    inverted = myMNIST(digits, train=False)
+    inverted = myMNIST(digits.folder, train=False)
     inverted.data[:] = 255 - inverted.data
     assert torch.equal(pickle.loads(pickle.dumps(inverted)).data, inverted.data)
 
