@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,17 +120,47 @@ class Data:
 class Training:
     """How one network is trained."""
 
-    epochs: int = 3
-    """Passes over the training images."""
+    epochs: float = 3
+    """Passes over the training images; 0.5 is half a pass."""
+
+    steps: int | None = None
+    """Steps of the optimizer, instead of epochs."""
+
+    seconds: float | None = None
+    """Seconds of training, instead of epochs: they become a number of steps once, by a measurement at the start."""
 
     batch_size: int = 128
     """Images a step."""
 
+    optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
+    """muon: Muon for the inner convolutions and AdamW for the rest."""
+
     learning_rate: float = 0.003
     """Peak of the one-cycle schedule."""
 
+    muon_learning_rate: float = 0.02
+    """The same for what Muon trains."""
+
+    beta2: float = 0.999
+    """AdamW's decay of squared gradients; less for short trainings."""
+
     weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
+    """Decoupled with AdamW and Muon."""
+
+    warmup: float = 0.3
+    """Share of the steps in which the learning rate rises."""
+
+    anneal: Literal["cosine", "linear"] = "cosine"
+    """How it falls after."""
+
+    clip_norm: float | None = None
+    """Limit of the gradient's norm."""
+
+    ema: float | None = None
+    """Decay a step of an exponential moving average of the weights, which is what is evaluated and kept."""
+
+    compile: bool = False
+    """Compile the network. On two CPU cores it does not pay: see benchmarks/throughput.py."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic inside the network; auto: bfloat16 where the hardware has it natively, else float32."""
@@ -139,8 +169,41 @@ class Training:
         require_positive("training.epochs", [self.epochs])
         require_positive("training.batch_size", [self.batch_size])
         require_positive("training.learning_rate", [self.learning_rate])
+        require_positive("training.muon_learning_rate", [self.muon_learning_rate])
+        for name, given in {"steps": self.steps, "seconds": self.seconds, "clip_norm": self.clip_norm}.items():
+            if given is not None:
+                require_positive(f"training.{name}", [given])
+        if self.steps is not None and self.seconds is not None:
+            raise UserError("training.steps and training.seconds are two budgets; give one of them")
+        for name, share in {"warmup": self.warmup, "beta2": self.beta2, "ema": self.ema}.items():
+            if share is not None and not 0 < share < 1:
+                raise UserError(f"training.{name} is {share:g}; give a number between 0 and 1")
         if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"training.weight_decay is {self.weight_decay:g}; give 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """Random affine changes of training images, each drawn evenly from minus to plus its limit; 0: none."""
+
+    rotation: float = 0
+    """Degrees."""
+
+    scale: float = 0
+    """Share of the size, drawn for height and width apart."""
+
+    shift: float = 0
+    """Pixels, drawn for both directions apart."""
+
+    shear: float = 0
+    """Pixels of sideways shift a pixel of height."""
+
+    def __post_init__(self) -> None:
+        for name, limit in asdict(self).items():
+            if not 0 <= limit < math.inf:
+                raise UserError(f"augmentation.{name} is {limit:g}; give 0 or more")
+        if self.scale >= 1:
+            raise UserError(f"augmentation.scale is {self.scale:g}; give a share below 1, such as 0.1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +221,8 @@ class Classify:
 
     label_smoothing: float = 0.05
     """Share of the target spread evenly over all classes."""
+
+    augmentation: Affine = Affine()
 
     training: Training = Training()
 
@@ -235,10 +300,14 @@ class Run:
     threads: int = 0
     """Threads of a trial on the CPU; 0: torch's default, one a physical core."""
 
+    checkpoint_seconds: float = 60
+    """Time between checkpoints of a trial; there is also one after each epoch."""
+
     tracking_uri: str | None = None
     """MLflow tracking store; default: MLFLOW_TRACKING_URI, else mlflow.db in `home`."""
 
     def __post_init__(self) -> None:
+        require_positive("run.checkpoint_seconds", [self.checkpoint_seconds])
         if self.threads < 0:
             raise UserError(f"run.threads is {self.threads}; give 0 for torch's default, or a number of threads")
 
@@ -291,6 +360,7 @@ class ClassificationTrial(Trial):
     """One digit classifier."""
 
     label_smoothing: float
+    augmentation: Affine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -67,8 +68,12 @@ class TrainingProgress:
     def __init__(self, name: str) -> None:
         self.name = name
         self.bar: Progress | None = None
+        self.shown = ""
+        self.rate = 0.0
 
-    def fit_started(self, steps: int) -> None:
+    def fit_started(self, steps: int, done: int, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.last = done, time.perf_counter()
         if console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
@@ -80,20 +85,27 @@ class TrainingProgress:
                 transient=True,
             )
             self.bar.start()
-            self.task = self.bar.add_task(self.name, total=steps, figures="")
+            self.task = self.bar.add_task(self.name, total=steps, completed=done, figures="")
         else:
-            say(f"{self.name}: {steps} steps")
+            say(f"{self.name}: {steps} steps" + (f", {done} of them done before" if done else ""))
 
     def step_finished(self, step: int, loss: float) -> None:
+        done, then = self.last
+        now = time.perf_counter()
+        self.rate = (step - done) * self.batch_size / (now - then)
+        self.last = step, now
         if self.bar:
-            self.bar.update(self.task, completed=step, figures=f"loss {loss:.4g}")
+            self.bar.update(
+                self.task, completed=step, figures=f"{self.rate:,.0f} images/s  loss {loss:.4g}{self.shown}"
+            )
 
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         figures = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+        self.last = self.last[0], time.perf_counter()
         if self.bar:
-            self.bar.update(self.task, figures=figures)
+            self.shown = f"  epoch {epoch}: {figures}"
         else:
-            say(f"{self.name}: epoch {epoch}  {figures}")
+            say(f"{self.name}: epoch {epoch}  {figures}" + (f"  {self.rate:,.0f} images/s" if self.rate else ""))
 
     def fit_finished(self) -> None:
         if self.bar:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from pipeline.config import PROJECT_ROOT, Run
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
-from tests.conftest import TINY, Pipeline
+from tests.conftest import TINY, Pipeline, run_pipeline
 
 DEMO = ("--data.choice=demo", *TINY)
 TWO = "--sweep.variances=0.01 0.1"
@@ -184,6 +186,51 @@ def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipe
     second = pipeline(*sweep)
     assert second.returncode == 0, second.stderr
     assert second.stdout.count(": reuse (done, run") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_a_killed_trial_goes_on_in_its_own_run_to_the_same_result(
+    pipeline: Pipeline, prepared_home: Path, home: Path, tmp_path: Path, epoch: int
+) -> None:
+    """SIGKILL in the middle of a training: the same command ends with the very figures of one left in peace."""
+    classify = ("classify", "--data.choice=demo", "--classify.settings.width=4", "--classify.training.epochs=8")
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(prepared_home, undisturbed)
+    assert run_pipeline(*classify, f"--run.home={undisturbed}").returncode == 0
+
+    first = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *classify, f"--run.home={home}", "--run.checkpoint_seconds=0.05"],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None
+    for line in first.stdout:
+        if f"epoch {epoch} " in line:
+            first.kill()
+            break
+    first.communicate(timeout=60)
+    assert first.returncode == -signal.SIGKILL
+
+    second = pipeline(*classify)
+    assert second.returncode == 0, second.stderr
+    assert "cnn · seed 0: resume" in second.stdout
+    assert "of them done before" in second.stdout
+
+    stores = {place: open_store(Run(home=place)) for place in (home, undisturbed)}
+    results = {}
+    for place, store in stores.items():
+        mlflow.set_tracking_uri(store.uri)
+        ((experiment_id, _),) = store.experiments()
+        (run,) = store.client.search_runs([experiment_id])
+        assert run.info.status == "FINISHED"
+        curve = store.history(run.info.run_id, "val/loss")
+        assert [step for step, _ in curve] == list(range(1, 9)), "every epoch once"
+        final = {key: value for key, value in run.data.metrics.items() if not key.startswith("time/")}
+        results[place] = final, curve
+    assert results[home] == results[undisturbed]
+    assert not list((home / ".cache" / "trials").glob("*/")), "a checkpoint is kept no longer than it is needed"
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ noisy images into clean ones.
 from torch import nn
 
 from pipeline.models.classical import NoisyInput
-from pipeline.models.classifiers import ConvNet
+from pipeline.models.classifiers import ConvNet, TutorialNet
 from pipeline.models.denoisers import Autoencoder
 
-CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": ConvNet}
+CLASSIFIERS: dict[str, type[nn.Module]] = {"cnn": ConvNet, "tutorial": TutorialNet}
 DENOISERS: dict[str, type[nn.Module]] = {"autoencoder": Autoencoder, "noisy": NoisyInput}

@@ -24,7 +24,7 @@ def run_missing(
 ) -> list[RunRecord]:
     """Run the trials that have no finished run, one after the other; returns the run of every trial, in order."""
     for one in planned:
-        say(f"{stage:9} {one.trial.name}: " + (f"reuse (done, run {one.run.run_id[:8]})" if one.run else "run"))
+        say(f"{stage:9} {one.trial.name}: {what_happens(one, run)}")
     missing = [one for one in planned if one.run is None]
     if missing:
         from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
@@ -36,6 +36,13 @@ def run_missing(
             run_trial(one, images, store, experiment_id, run)
         planned = plan([one.trial for one in planned], images, recipe, store, experiment_id)
     return [one.run for one in planned if one.run is not None]
+
+
+def what_happens(one: Planned, run: Run) -> str:
+    """What is done about a trial."""
+    if one.run:
+        return f"reuse (done, run {one.run.run_id[:8]})"
+    return "resume" if (run.cache / "trials" / one.identity.fingerprint).exists() else "run"
 
 
 def describe(manifest: Manifest, what: str) -> str:

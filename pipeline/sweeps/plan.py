@@ -41,6 +41,7 @@ def classification_trials(config: Config, images: ImageStore) -> list[Classifica
             validation=config.data.validation,
             training=classify.training,
             label_smoothing=classify.label_smoothing,
+            augmentation=classify.augmentation,
         )
         for seed in classify.seeds
     ]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 
 import torch
+from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
 from pipeline.config import ClassificationTrial, DenoisingTrial, Run, Trial
 from pipeline.console import TrainingProgress
 from pipeline.data.store import ImageStore
+from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.metrics.classification import confusion_matrix
 from pipeline.reporting import figures, grids
 from pipeline.sweeps.plan import BASELINES, Planned
@@ -17,37 +22,71 @@ from pipeline.tracking import keys
 from pipeline.tracking.runs import Recorder, recording
 from pipeline.tracking.store import TrackingStore
 from pipeline.training.build import in_memory_format
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.classification import ClassificationResult, train_classifier
 from pipeline.training.denoising import DenoisingResult, train_denoiser
 from pipeline.training.device import choose_device, device_name
 from pipeline.training.observer import Observers
 
 HARDEST = 30
+TEST_LOGITS = "test_logits.npy"
 
 
 def run_trial(planned: Planned, images: ImageStore, store: TrackingStore, experiment_id: str, run: Run) -> None:
-    """Train and measure one trial in a run of its own."""
+    """Train and measure one trial in a run of its own: the one that was broken off, if there is one.
+
+    Raises `UserError` if another process is at this very trial.
+    """
+    folder = run.cache / "trials" / planned.identity.fingerprint
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_suffix(".lock"), blocking=False):
+            run_locked(planned, images, store, experiment_id, run, Checkpoints(folder, run.checkpoint_seconds))
+    except Timeout as error:
+        raise UserError(f"{planned.trial.name} is being trained by another process; wait for it") from error
+
+
+def run_locked(
+    planned: Planned, images: ImageStore, store: TrackingStore, experiment_id: str, run: Run, checkpoints: Checkpoints
+) -> None:
+    """As `run_trial`, by the one process that may."""
     trial, identity = planned.trial, planned.identity
     device = choose_device(run)
+    earlier = store.of_trial(experiment_id, identity.fingerprint)
+    resume = next((one.run_id for one in reversed(earlier) if one.status != "FINISHED"), None)
+    # A budget in seconds is measured once: who repeats or resumes the trial does as many steps.
+    steps = next((int(one.params["steps"]) for one in earlier if one.params.get("steps", "0") != "0"), None)
     tags = {
         keys.IDENTITY: identity.text,
         keys.DATA_DIGEST: images.manifest.digest,
         keys.DEVICE: device_name(device),
     }
-    with recording(store, experiment_id, trial.name, keys.KIND_TRIAL, identity.fingerprint, tags) as recorder:
+    recorded = recording(store, experiment_id, trial.name, keys.KIND_TRIAL, identity.fingerprint, tags, resume)
+    with recorded as recorder, forgotten_if_hopeless(checkpoints):
         recorder.dataset(images, "train, test")
         recorder.json(json.loads(identity.text), "config/trial.json")
         recorder.params(params(trial))
         observer = Observers([TrainingProgress(trial.name), recorder])
         if isinstance(trial, ClassificationTrial):
-            classified = train_classifier(trial, images, device, observer)
+            classified = train_classifier(trial, images, device, observer, checkpoints, steps)
             record_network(recorder, classified)
             record_classifier(recorder, classified, images)
         else:
             assert isinstance(trial, DenoisingTrial)
-            denoised = train_denoiser(trial, images, device, observer)
+            denoised = train_denoiser(trial, images, device, observer, checkpoints, steps)
             record_network(recorder, denoised)
             record_denoiser(recorder, denoised, trial, images)
+    checkpoints.clear()
+
+
+@contextmanager
+def forgotten_if_hopeless(checkpoints: Checkpoints) -> Iterator[None]:
+    """Delete the checkpoint of a training that went wrong by itself: from there it would go wrong again."""
+    try:
+        yield
+    except NonFiniteLossError:
+        checkpoints.clear()
+        raise
 
 
 def params(trial: Trial) -> dict[str, object]:
@@ -58,7 +97,9 @@ def params(trial: Trial) -> dict[str, object]:
         "model": trial.model,
         "seed": trial.seed,
         "settings": json.dumps(trial.settings, sort_keys=True),
-        "epochs": training.epochs if trained else 0,
+        "epochs": training.epochs if trained and not (training.steps or training.seconds) else 0,
+        "seconds": training.seconds or 0 if trained else 0,
+        "optimizer": training.optimizer if trained else "none",
         "batch_size": training.batch_size if trained else 0,
         "lr": training.learning_rate if trained else 0,
         "weight_decay": training.weight_decay if trained else 0,
@@ -66,7 +107,8 @@ def params(trial: Trial) -> dict[str, object]:
         "validation": trial.validation,
     }
     if isinstance(trial, ClassificationTrial):
-        return {**common, "label_smoothing": trial.label_smoothing}
+        limits = {f"augment_{name}": limit for name, limit in asdict(trial.augmentation).items()}
+        return {**common, "label_smoothing": trial.label_smoothing, **limits}
     assert isinstance(trial, DenoisingTrial)
     untrained = {} if trained else {"steps": 0}
     return {**common, **untrained, "variance": trial.variance, "clip": trial.clip}
@@ -86,6 +128,7 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     title = f"{images.manifest.title}: {len(labels):,} test images, accuracy {result.metrics[keys.TEST_ACCURACY]:.2%}"
     matrix = confusion_matrix(result.test_logits, labels)
     recorder.figure(figures.confusion(matrix, classes, title), "confusion_matrix.png")
+    recorder.array(result.test_logits.numpy(), TEST_LOGITS)
     recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
     recorder.model(plain(result.model), "classifier", pixels(images, [0, 1]))
 

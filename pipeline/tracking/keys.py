@@ -30,10 +30,12 @@ VERSIONS = "version."
 PROJECT_ROOT = "project_root"
 
 # Metrics. Curves are logged at steps from 1; what is measured once, at step 0, where the UI draws bars.
+TRAIN_LOSS = "train/loss"
 TRAIN_SECONDS = "time/train_s"
 TOTAL_SECONDS = "time/total_s"
 TEST_ACCURACY = "test/accuracy"
 TEST_LOSS = "test/loss"
+TEST_ECE = "test/ece"
 VAL_ACCURACY = "val/accuracy"
 TEST_PSNR = "test/psnr"
 TEST_SSIM = "test/ssim"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.data.store import ImageStore
 from pipeline.interruption import interrupted
@@ -25,9 +30,11 @@ if TYPE_CHECKING:
 class Recorder:
     """Writes to one run; also an observer of training, whose curves it logs from step 1."""
 
-    def __init__(self, store: TrackingStore, run_id: str) -> None:
+    def __init__(self, store: TrackingStore, run_id: str, epochs_logged: int = 0) -> None:
         self.client = store.client
         self.run_id = run_id
+        self.epochs_logged = epochs_logged
+        """What an earlier process has written of the curves."""
 
     def params(self, params: Mapping[str, object]) -> None:
         """What was set: logged once."""
@@ -57,6 +64,12 @@ class Recorder:
     def text(self, content: str, file: str) -> None:
         """A text as an artifact."""
         self.client.log_text(self.run_id, content, file)
+
+    def array(self, array: NDArray[Any], file: str) -> None:
+        """An array as an artifact, `.npy`."""
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(Path(folder) / file, array)
+            self.client.log_artifact(self.run_id, str(Path(folder) / file))
 
     def json(self, content: Mapping[str, Any], file: str) -> None:
         """A dictionary as an artifact."""
@@ -88,14 +101,15 @@ class Recorder:
             pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
         )
 
-    def fit_started(self, steps: int) -> None:
+    def fit_started(self, steps: int, done: int, batch_size: int) -> None:
         self.params({"steps": steps})
 
     def step_finished(self, step: int, loss: float) -> None:
         """A write a step would cost more than the step."""
 
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self.metrics(metrics, step=epoch)
+        if epoch > self.epochs_logged:
+            self.metrics(metrics, step=epoch)
 
     def fit_finished(self) -> None:
         """The run goes on: it is evaluated."""
@@ -103,14 +117,26 @@ class Recorder:
 
 @contextmanager
 def recording(
-    store: TrackingStore, experiment_id: str, name: str, kind: str, fingerprint: str, tags: Mapping[str, str]
+    store: TrackingStore,
+    experiment_id: str,
+    name: str,
+    kind: str,
+    fingerprint: str,
+    tags: Mapping[str, str],
+    resume: str | None = None,
 ) -> Iterator[Recorder]:
-    """A new run. Afterwards it is FINISHED and complete, or FAILED with the reason, or, interrupted, KILLED."""
+    """A new run, or one to resume. Afterwards it is FINISHED and complete, or FAILED with the reason, or KILLED."""
     import mlflow
 
     tags = {keys.KIND: kind, keys.FINGERPRINT: fingerprint, **environment_tags(), **tags}
-    run_id = store.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
-    recorder = Recorder(store, run_id)
+    if resume:
+        run_id = resume
+        for key, value in tags.items():
+            store.tag(run_id, key, value)
+        recorder = Recorder(store, run_id, max((step for step, _ in store.history(run_id, keys.TRAIN_LOSS)), default=0))
+    else:
+        run_id = store.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+        recorder = Recorder(store, run_id)
     started = time.monotonic()
     mlflow.start_run(run_id=run_id)  # what log_model logs to
     try:

@@ -37,6 +37,7 @@ class RunRecord:
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
+    status: str
     ended_ms: int
 
     @classmethod
@@ -47,6 +48,7 @@ class RunRecord:
             params=dict(run.data.params),
             metrics=dict(run.data.metrics),
             tags=dict(run.data.tags),
+            status=run.info.status,
             ended_ms=run.info.end_time or 0,
         )
 
@@ -113,6 +115,15 @@ class TrackingStore:
     def finished(self, experiment_id: str, kind: str) -> list[RunRecord]:
         """Every complete run of a kind, oldest first."""
         query = f"tags.{keys.KIND} = '{kind}' and tags.`{keys.COMPLETE}` = '1' and attributes.status = 'FINISHED'"
+        return self.search(experiment_id, query)
+
+    def of_trial(self, experiment_id: str, fingerprint: str) -> list[RunRecord]:
+        """Every run of a trial, finished or not, oldest first."""
+        query = f"tags.{keys.KIND} = '{keys.KIND_TRIAL}' and tags.{keys.FINGERPRINT} = '{fingerprint}'"
+        return self.search(experiment_id, query)
+
+    def search(self, experiment_id: str, query: str) -> list[RunRecord]:
+        """All runs that a query finds, oldest first."""
         runs: list[RunRecord] = []
         token = None
         while True:

@@ -39,14 +39,13 @@ def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn
 
 def split_batches(store: ImageStore, trial: Trial, device: torch.device) -> dict[str, Batches]:
     """Batches of the parts "train", "validation" and "test" of a store, on a device."""
-    images = torch.from_numpy(store.images).to(device)
-    labels = torch.from_numpy(store.labels).long().to(device)
+    images, labels = torch.from_numpy(store.images), torch.from_numpy(store.labels).long()
     train, validation = validation_split(store.split("train"), trial.validation)
     test = torch.tensor(store.split("test"))
     return {
-        "train": Batches(images, labels, train, trial.training.batch_size),
-        "validation": Batches(images, labels, validation, EVALUATION_BATCH),
-        "test": Batches(images, labels, test, EVALUATION_BATCH),
+        "train": Batches(images, labels, train, trial.training.batch_size, device),
+        "validation": Batches(images, labels, validation, EVALUATION_BATCH, device),
+        "test": Batches(images, labels, test, EVALUATION_BATCH, device),
     }
 
 

@@ -8,15 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.config import ClassificationTrial
+from pipeline.config import Affine, ClassificationTrial
 from pipeline.data.store import ImageStore
-from pipeline.metrics.classification import accuracy
+from pipeline.metrics.classification import accuracy, accuracy_by_class, brier_score, calibration_error
 from pipeline.models import CLASSIFIERS
 from pipeline.models.classifiers import Standardize
+from pipeline.training.augmentation import random_affine
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import EVALUATION_BATCH, build, count_parameters
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import arithmetic, choose_precision
-from pipeline.training.fit import fit
+from pipeline.training.fit import Setting, fit
 from pipeline.training.observer import Observer
 from pipeline.training.randomness import validation_split
 
@@ -35,37 +37,46 @@ class ClassificationResult:
 
 
 def train_classifier(
-    trial: ClassificationTrial, store: ImageStore, device: torch.device, observer: Observer
+    trial: ClassificationTrial,
+    store: ImageStore,
+    device: torch.device,
+    observer: Observer,
+    checkpoints: Checkpoints | None = None,
+    steps: int | None = None,
 ) -> ClassificationResult:
-    """Train on the training images, watch on the validation images, look at the test images once, at the end."""
+    """Train on the training images, watch on the validation images, look at the test images once, at the end.
+
+    Goes on from a checkpoint if there is one; `steps` is what a budget in seconds was found to be before.
+    """
     parts = digit_batches(store, trial, device)
     precision = choose_precision(trial.training, device)
     channels, classes = store.manifest.shape[1], len(store.manifest.classes)
     network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
     model = nn.Sequential(Standardize(*channel_statistics(parts["train"])), network).to(device)
 
-    def objective(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
-        return F.cross_entropy(model(batch.images).float(), batch.labels, label_smoothing=trial.label_smoothing)
+    augmented = trial.augmentation != Affine()
 
-    def figures(batches: Batches, split: str) -> tuple[dict[str, float], torch.Tensor]:
-        logits, labels = predict(model, batches, precision)
-        loss = F.cross_entropy(logits, labels).item()
-        return {f"{split}/loss": loss, f"{split}/accuracy": accuracy(logits, labels)}, logits
+    def objective(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        images = random_affine(batch.images, trial.augmentation, generator) if augmented else batch.images
+        return F.cross_entropy(model(images).float(), batch.labels, label_smoothing=trial.label_smoothing)
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        logits, labels = predict(model, parts["validation"], precision)
+        return {"val/loss": F.cross_entropy(logits, labels).item(), "val/accuracy": accuracy(logits, labels)}
 
     seconds = fit(
         model,
         parts["train"],
         objective,
-        lambda _: figures(parts["validation"], "val")[0],
+        validate,
         trial.training,
-        precision,
         trial.seed,
-        observer,
+        Setting(precision, observer, checkpoints, steps),
     )
-    metrics, logits = figures(parts["test"], "test")
+    logits, labels = predict(model, parts["test"], precision)
     return ClassificationResult(
         model=model,
-        metrics={**metrics, "time/train_s": seconds},
+        metrics={**test_figures(logits, labels), "time/train_s": seconds},
         test_logits=logits.cpu(),
         parameters=count_parameters(model),
         precision=str(precision).removeprefix("torch."),
@@ -80,12 +91,24 @@ def digit_batches(store: ImageStore, trial: ClassificationTrial, device: torch.d
     train, validation = validation_split(range(len(learnt)), trial.validation)
 
     def batches(digits: myMNIST, indices: torch.Tensor, size: int) -> Batches:
-        return Batches(digits.data.unsqueeze(1).to(device), digits.targets.to(device), indices, size)
+        return Batches(digits.data.unsqueeze(1), digits.targets, indices, size, device)
 
     return {
         "train": batches(learnt, train, trial.training.batch_size),
         "validation": batches(learnt, validation, EVALUATION_BATCH),
         "test": batches(measured, torch.arange(len(measured)), EVALUATION_BATCH),
+    }
+
+
+def test_figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    """All that is measured on test images."""
+    classes = {f"test/accuracy_of/{k}": share for k, share in enumerate(accuracy_by_class(logits, labels))}
+    return {
+        "test/loss": F.cross_entropy(logits, labels).item(),
+        "test/accuracy": accuracy(logits, labels),
+        "test/ece": calibration_error(logits, labels),
+        "test/brier": brier_score(logits, labels),
+        **classes,
     }
 
 
@@ -95,7 +118,7 @@ def predict(model: nn.Module, batches: Batches, precision: torch.dtype) -> tuple
     model.eval()
     logits, labels = [], []
     for batch in batches.in_order():
-        with arithmetic(precision, batch.images.device):
+        with arithmetic(precision, batches.device):
             logits.append(model(batch.images).float())
         labels.append(batch.labels)
     return torch.cat(logits), torch.cat(labels)

@@ -15,8 +15,9 @@ from pipeline.metrics.image import psnr, ssim
 from pipeline.models import DENOISERS
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import build, count_parameters, split_batches
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import arithmetic, choose_precision
-from pipeline.training.fit import fit
+from pipeline.training.fit import Setting, fit
 from pipeline.training.noise import add_noise, fixed_noise
 from pipeline.training.observer import Observer
 
@@ -45,11 +46,17 @@ class DenoisingResult:
 
 
 def train_denoiser(
-    trial: DenoisingTrial, store: ImageStore, device: torch.device, observer: Observer
+    trial: DenoisingTrial,
+    store: ImageStore,
+    device: torch.device,
+    observer: Observer,
+    checkpoints: Checkpoints | None = None,
+    steps: int | None = None,
 ) -> DenoisingResult:
     """Train noisy → clean with fresh noise every epoch; look at the test images once, at the end.
 
-    Quality is that of the output clipped to [0, 1]. A network without parameters is measured and not trained.
+    Quality is that of the output clipped to [0, 1]. A network without parameters is measured and not trained. Goes on
+    from a checkpoint if there is one; `steps` is what a budget in seconds was found to be before.
     """
     parts = split_batches(store, trial, device)
     model = build(DENOISERS, trial, channels=store.manifest.shape[1]).to(device)
@@ -60,7 +67,7 @@ def train_denoiser(
         noisy = add_noise(batch.images, trial.variance, trial.clip, generator)
         return F.mse_loss(model(noisy).float(), batch.images)
 
-    def quality(batches: Batches, split: str) -> dict[str, float]:
+    def quality(model: nn.Module, batches: Batches, split: str) -> dict[str, float]:
         return evaluate(model, batches, trial, store.manifest.digest, precision, split)
 
     seconds = 0.0
@@ -69,15 +76,14 @@ def train_denoiser(
             model,
             parts["train"],
             objective,
-            lambda _: quality(parts["validation"], "val"),
+            lambda model: quality(model, parts["validation"], "val"),
             trial.training,
-            precision,
             trial.seed,
-            observer,
+            Setting(precision, observer, checkpoints, steps),
         )
     return DenoisingResult(
         model=model,
-        metrics={**quality(parts["test"], "test"), "time/train_s": seconds},
+        metrics={**quality(model, parts["test"], "test"), "time/train_s": seconds},
         examples=show(model, parts["test"], trial, store.manifest.digest, precision),
         parameters=parameters,
         precision=str(precision).removeprefix("torch."),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline.config import Training
 from pipeline.errors import NonFiniteLossError
 from pipeline.training.batches import Batch, Batches
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import arithmetic
 from pipeline.training.observer import Observer
+from pipeline.training.optimizers import Optimizers
 from pipeline.training.randomness import generator, seed_of
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], torch.Tensor]
@@ -22,6 +28,35 @@ Validate = Callable[[nn.Module], Mapping[str, float]]
 """Figures of a network on validation images."""
 
 SECONDS_BETWEEN_REPORTS = 0.2
+SHARE_MEASURED = 0.05  # of a budget in seconds, to find how long a step takes
+LEAST_MEASURED, MOST_MEASURED = 0.5, 5.0  # seconds
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a training happens with, and what its result does not depend on except by rounding."""
+
+    precision: torch.dtype
+    observer: Observer
+    checkpoints: Checkpoints | None = None
+    """Where to go on from and to keep what is done."""
+    steps: int | None = None
+    """Number of steps that an earlier measurement of a budget in seconds gave."""
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    total: int
+    """Steps in all."""
+    step: int = 0
+    epoch: int = 1
+    step_of_epoch: int = 0
+    loss_sum: float = 0.0
+    """Over the steps of this epoch."""
+    seconds: float = 0.0
+    """Of training alone, over all processes that had a part in it."""
 
 
 def fit(
@@ -30,63 +65,191 @@ def fit(
     objective: Objective,
     validate: Validate,
     training: Training,
-    precision: torch.dtype,
     seed: int,
-    observer: Observer,
+    setting: Setting,
 ) -> float:
-    """Train a model in place with AdamW on a one-cycle schedule; returns the seconds of training alone.
+    """Train a model in place; returns the seconds of training alone, from the first batch to the last update.
 
-    The observer hears `train/loss` and the figures of `validate` after each epoch. Raises `NonFiniteLossError` with
-    the step and the learning rate.
+    Goes on from the checkpoint if there is one, to the same weights bit for bit as without the break on the same
+    device. The observer hears `train/loss` and the figures of `validate` after each epoch. Raises `NonFiniteLossError`
+    with the step and the learning rate.
     """
-    device = batches.images.device
-    total = training.epochs * batches.steps_per_epoch
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, training.weight_decay), lr=training.learning_rate, fused=device.type in ("cuda", "cpu")
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, training.learning_rate, total_steps=total)
-    seconds, step, reported = 0.0, 0, 0.0
-
-    observer.fit_started(total)
-    try:
-        for epoch in range(1, training.epochs + 1):
-            started = time.perf_counter()
-            model.train()
-            noise = generator(device, seed, "objective", epoch)
-            losses = []
-            # Dropout and the like draw from the global generator: seed it for this epoch and put it back after.
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(seed_of(seed, "network", epoch))
-                for batch in batches.shuffled(seed, epoch):
-                    with arithmetic(precision, device):
-                        loss = objective(model, batch, noise)
-                    if not torch.isfinite(loss):
-                        rate = schedule.get_last_lr()[0]
-                        raise NonFiniteLossError(
-                            f"the loss is {loss.item()} at step {step + 1} of {total}, learning rate {rate:.3g}"
-                        )
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-                    optimizer.zero_grad()
-                    losses.append(loss.detach())
-                    step += 1
-                    if time.perf_counter() - reported > SECONDS_BETWEEN_REPORTS:
-                        observer.step_finished(step, loss.item())
-                        reported = time.perf_counter()
-            mean_loss = torch.stack(losses).mean().item()
-            seconds += time.perf_counter() - started
-            observer.epoch_finished(epoch, {"train/loss": mean_loss, **validate(model)})
-    finally:
-        observer.fit_finished()
-    model.eval()
-    return seconds
+    return Fit(model, batches, objective, training, seed, setting).run(validate)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights with decay; biases and the scales of normalization without."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+class Fit:
+    """One training under way."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        objective: Objective,
+        training: Training,
+        seed: int,
+        setting: Setting,
+    ) -> None:
+        self.model, self.batches, self.objective = model, batches, objective
+        self.training, self.seed, self.setting = training, seed, setting
+        self.device = batches.device
+        saved = setting.checkpoints.load(self.device) if setting.checkpoints else None
+        total = saved["progress"]["total"] if saved else self.total_steps()
+        self.progress = Progress(**saved["progress"]) if saved else Progress(total)
+        self.optimizers = Optimizers(model, training, total)
+        self.average = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema), use_buffers=True)
+            if training.ema
+            else None
+        )
+        self.forward: nn.Module = torch.compile(model) if training.compile else model  # type: ignore[assignment]
+        self.random_states: list[torch.Tensor] = []
+        if saved:
+            self.load(saved)
+
+    def run(self, validate: Validate) -> float:
+        """Train to the last step."""
+        progress, observer = self.progress, self.setting.observer
+        if progress.step < progress.total:
+            self.warm_up()
+        observer.fit_started(progress.total, progress.step, self.batches.size)
+        try:
+            while progress.step < progress.total:
+                mean_loss = self.train_epoch()
+                observer.epoch_finished(progress.epoch, {"train/loss": mean_loss, **validate(self.evaluated)})
+                progress.epoch, progress.step_of_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+                self.save()
+        finally:
+            observer.fit_finished()
+        if self.average:
+            self.model.load_state_dict(self.average.module.state_dict())
+        self.model.eval()
+        return progress.seconds
+
+    def train_epoch(self) -> float:
+        """All steps of an epoch that are left; the mean loss of all its steps."""
+        progress = self.progress
+        self.model.train()
+        noise = generator(self.device, self.seed, "objective", progress.epoch)
+        # Dropout and the like draw from the global generator: seed it for this epoch and put it back after.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed_of(self.seed, "network", progress.epoch))
+            if progress.step_of_epoch:
+                self.restore_random(noise)
+            started = reported = time.perf_counter()
+            for batch in self.batches.shuffled(self.seed, progress.epoch, progress.step_of_epoch):
+                loss = self.train_step(batch, noise)
+                progress.step += 1
+                progress.step_of_epoch += 1
+                progress.loss_sum += loss
+                now = time.perf_counter()
+                if now - reported > SECONDS_BETWEEN_REPORTS:
+                    self.setting.observer.step_finished(progress.step, loss)
+                    reported = now
+                if progress.step == progress.total:
+                    break
+                if self.setting.checkpoints and self.setting.checkpoints.due:
+                    progress.seconds += time.perf_counter() - started
+                    self.random_states = random_states(self.device, noise)
+                    self.save()
+                    started = time.perf_counter()
+            progress.seconds += time.perf_counter() - started
+        return progress.loss_sum / progress.step_of_epoch
+
+    def train_step(self, batch: Batch, noise: torch.Generator) -> float:
+        """One update; returns the loss."""
+        with arithmetic(self.setting.precision, self.device):
+            loss = self.objective(self.forward, batch, noise)
+        value = loss.item()
+        if not torch.isfinite(loss):
+            progress = self.progress
+            raise NonFiniteLossError(
+                f"the loss is {value} at step {progress.step + 1} of {progress.total}, "
+                f"learning rate {self.optimizers.learning_rate:.3g}"
+            )
+        loss.backward()
+        self.optimizers.step()
+        if self.average:
+            self.average.update_parameters(self.model)
+        return value
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and kept: the weights' average if there is one."""
+        return self.average.module if self.average else self.model
+
+    def total_steps(self) -> int:
+        """The budget as a number of steps."""
+        training = self.training
+        if training.steps is not None:
+            return training.steps
+        if training.seconds is None:
+            return max(1, round(training.epochs * self.batches.steps_per_epoch))
+        return self.setting.steps or max(1, int(training.seconds / self.seconds_a_step(training.seconds)))
+
+    def seconds_a_step(self, budget: float) -> float:
+        """Measured on a copy of the network, which is thrown away."""
+        trial = copy.copy(self)
+        trial.model = trial.forward = copy.deepcopy(self.model).train()
+        trial.progress, trial.average = Progress(total=10**9), None
+        trial.optimizers = Optimizers(trial.model, self.training, 10**6)
+        noise = generator(self.device, "measurement")
+        wanted = min(max(SHARE_MEASURED * budget, LEAST_MEASURED), MOST_MEASURED)
+        steps, started = 0, time.perf_counter()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            for batch in self.batches.endlessly(self.seed):
+                trial.train_step(batch, noise)
+                steps += 1
+                if steps == 3:  # the first ones also pay for what is made once
+                    started = time.perf_counter()
+                if steps > 5 and time.perf_counter() - started > wanted:
+                    break
+        return (time.perf_counter() - started) / (steps - 3)
+
+    def warm_up(self) -> None:
+        """Forward and back once, changing nothing: what is made once for a network is not counted as training."""
+        before = copy.deepcopy(self.model.state_dict())
+        self.model.train()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            with arithmetic(self.setting.precision, self.device):
+                loss = self.objective(
+                    self.forward, next(self.batches.shuffled(self.seed, 1)), generator(self.device, "warm-up")
+                )
+            loss.backward()
+        self.model.zero_grad()
+        self.model.load_state_dict(before)
+
+    def save(self) -> None:
+        """Keep all that the rest of the training depends on."""
+        if not self.setting.checkpoints:
+            return
+        self.setting.checkpoints.save(
+            {
+                "progress": vars(self.progress),
+                "model": self.model.state_dict(),
+                "optimizers": self.optimizers.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "random": self.random_states if self.progress.step_of_epoch else [],
+            }
+        )
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what was kept."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizers.load_state_dict(saved["optimizers"])
+        if self.average:
+            self.average.load_state_dict(saved["average"])
+        self.random_states = saved["random"]
+
+    def restore_random(self, noise: torch.Generator) -> None:
+        """Put generators where they were in the middle of an epoch."""
+        own, cpu, *cuda = (state.cpu() for state in self.random_states)
+        noise.set_state(own)
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state(cuda[0], self.device)
+
+
+def random_states(device: torch.device, noise: torch.Generator) -> list[torch.Tensor]:
+    """Where the generators are that a training draws from."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [noise.get_state(), torch.get_rng_state(), *cuda]

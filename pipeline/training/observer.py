@@ -10,8 +10,8 @@ from typing import Protocol
 class Observer(Protocol):
     """Listens to one fit."""
 
-    def fit_started(self, steps: int) -> None:
-        """Before the first step; `steps` is how many there will be."""
+    def fit_started(self, steps: int, done: int, batch_size: int) -> None:
+        """Before the first step; `steps` is how many there are in all, `done` how many of them before this process."""
 
     def step_finished(self, step: int, loss: float) -> None:
         """Now and then, with the number of steps done and the last loss."""
@@ -29,9 +29,9 @@ class Observers:
 
     members: Sequence[Observer]
 
-    def fit_started(self, steps: int) -> None:
+    def fit_started(self, steps: int, done: int, batch_size: int) -> None:
         for member in self.members:
-            member.fit_started(steps)
+            member.fit_started(steps, done, batch_size)
 
     def step_finished(self, step: int, loss: float) -> None:
         for member in self.members:

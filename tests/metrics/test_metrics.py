@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pipeline.data.store import ImageStore
-from pipeline.metrics.classification import accuracy, confusion_matrix
+from pipeline.metrics.classification import (
+    accuracy,
+    accuracy_by_class,
+    brier_score,
+    calibration_error,
+    confusion_matrix,
+)
 from pipeline.metrics.image import psnr, ssim
 from pipeline.metrics.statistics import estimate
 
@@ -69,3 +75,17 @@ def test_the_interval_over_seeds_is_the_t_interval() -> None:
 
 def test_one_seed_has_no_interval_and_says_so() -> None:
     assert estimate([0.9778]).text(2, "%") == "97.78 % (n = 1)"
+
+
+def test_calibration_is_the_gap_of_confidence_and_accuracy() -> None:
+    # Ten answers of confidence 0.8, six of them right; five of 0.95, all right.
+    def logits_of(confidence: float, count: int) -> torch.Tensor:
+        return torch.tensor([[confidence, 1 - confidence]]).log().expand(count, 2)
+
+    logits = torch.cat([logits_of(0.8, 10), logits_of(0.95, 5)])
+    labels = torch.tensor([0] * 6 + [1] * 4 + [0] * 5)
+    assert calibration_error(logits, labels) == pytest.approx((10 * 0.2 + 5 * 0.05) / 15, abs=1e-6)
+    assert calibration_error(torch.tensor([[100.0, 0.0]]), torch.tensor([0])) == 0
+    expected = (6 * 2 * 0.2**2 + 4 * 2 * 0.8**2 + 5 * 2 * 0.05**2) / 15
+    assert brier_score(logits, labels) == pytest.approx(expected, abs=1e-6)
+    assert accuracy_by_class(logits, labels) == [1.0, 0.0]

@@ -71,7 +71,7 @@ def test_the_plot_has_every_model_and_every_variance() -> None:
 
 def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int) -> RunRecord:
     identity = {"kind": "k", "trial": {"seed": seed, "epochs": epochs}, "data": "d", "code": {"m": code}}
-    return RunRecord(run_id, run_id, {}, {}, {keys.IDENTITY: json.dumps(identity)}, ended_ms)
+    return RunRecord(run_id, run_id, {}, {}, {keys.IDENTITY: json.dumps(identity)}, "FINISHED", ended_ms)
 
 
 def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> None:

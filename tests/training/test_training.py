@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import ClassificationTrial, DenoisingTrial, Run, Training
+from pipeline.config import Affine, ClassificationTrial, DenoisingTrial, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
+from pipeline.training import batches as batches_module
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import split_batches
 from pipeline.training.classification import train_classifier
 from pipeline.training.denoising import train_denoiser
 from pipeline.training.device import choose_device
-from pipeline.training.fit import fit
+from pipeline.training.fit import Setting, fit
 from pipeline.training.observer import Observers
 from pipeline.training.randomness import validation_split
 
@@ -32,8 +33,8 @@ class Notes:
         self.epochs: list[tuple[int, dict[str, float]]] = []
         self.ended = False
 
-    def fit_started(self, steps: int) -> None:
-        self.steps = steps
+    def fit_started(self, steps: int, done: int, batch_size: int) -> None:
+        self.steps, self.done = steps, done
 
     def step_finished(self, step: int, loss: float) -> None:
         assert 1 <= step <= self.steps
@@ -55,6 +56,7 @@ def classification(**changes: object) -> ClassificationTrial:
         validation=0.1,
         training=Training(epochs=3, batch_size=32, learning_rate=0.01),
         label_smoothing=0.0,
+        augmentation=Affine(),
     )
     return replace(trial, **changes)
 
@@ -132,7 +134,7 @@ def test_training_leaves_the_global_generator_alone(digits: ImageStore) -> None:
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
     images = torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
-    batches = Batches(images, torch.zeros(64, dtype=torch.long), torch.arange(64), 8)
+    batches = Batches(images, torch.zeros(64, dtype=torch.long), torch.arange(64), 8, CPU)
     notes = Notes()
 
     seen: list[int] = []
@@ -140,16 +142,24 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
     def breaks_at_the_third(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
         seen.append(1)
         loss: torch.Tensor = model(batch.images.flatten(1)).square().mean()
-        return loss * float("nan") if len(seen) == 3 else loss
+        return loss * float("nan") if len(seen) == 4 else loss  # the first is the warm-up's
 
     with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 3 of 8, learning rate \d"):
-        fit(nn.Linear(64, 1), batches, breaks_at_the_third, lambda _: {}, Training(epochs=1), torch.float32, 0, notes)
+        fit(
+            nn.Linear(64, 1),
+            batches,
+            breaks_at_the_third,
+            lambda _: {},
+            Training(epochs=1),
+            0,
+            Setting(torch.float32, notes),
+        )
     assert notes.ended
 
 
 def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
     images = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1)
-    batches = Batches(images, torch.arange(100), torch.arange(100), 10)
+    batches = Batches(images, torch.arange(100), torch.arange(100), 10, CPU)
 
     def order(seed: int, epoch: int) -> list[int]:
         return [label for batch in batches.shuffled(seed, epoch) for label in batch.labels.tolist()]
@@ -157,12 +167,27 @@ def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
     assert sorted(order(0, 1)) == list(range(100))
     assert order(0, 1) == order(0, 1)
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (1, 2)}) == 4
+    whole = [batch.labels.tolist() for batch in batches.shuffled(0, 1)]
+    assert [batch.labels.tolist() for batch in batches.shuffled(0, 1, skip=7)] == whole[7:]
     for batch in batches.shuffled(0, 1):
         assert torch.equal((batch.images.flatten() * 255).round().long(), batch.labels), "images keep their labels"
 
 
+def test_images_too_large_for_memory_give_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    labels, indices = torch.arange(50), torch.arange(40)
+    usual = Batches(images, labels, indices, 7, CPU)
+    monkeypatch.setattr(batches_module, "LARGE", 1000)
+    ahead = Batches(images, labels, indices, 7, CPU)
+    assert (usual.ahead, ahead.ahead) == (False, True)
+    for order in (lambda b: b.in_order(), lambda b: b.shuffled(3, 1), lambda b: b.shuffled(3, 1, 4)):
+        pairs = list(zip(order(usual), order(ahead), strict=True))
+        assert pairs
+        assert all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in pairs)
+
+
 def test_the_three_parts_of_a_trial_share_no_image(digits: ImageStore) -> None:
-    parts = {name: set(part.indices.tolist()) for name, part in split_batches(digits, classification(), CPU).items()}
+    parts = {name: set(part.indices.tolist()) for name, part in split_batches(digits, denoising(), CPU).items()}
     assert {name: len(part) for name, part in parts.items()} == {"train": 1293, "validation": 144, "test": 360}
     assert len(parts["train"] | parts["validation"] | parts["test"]) == 1797
 

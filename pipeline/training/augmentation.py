@@ -1,0 +1,33 @@
+"""Random changes of whole batches on the device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from pipeline.config import Affine
+
+
+def random_affine(images: torch.Tensor, limits: Affine, generator: torch.Generator) -> torch.Tensor:
+    """Each image rotated, scaled, shifted and sheared by chance, in one bilinear resampling; what comes in is black.
+
+    Takes and returns (b, c, h, w) float images.
+    """
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.rand(len(images), *shape, generator=generator, device=images.device) * 2 - 1
+
+    angle = drawn() * math.radians(limits.rotation)
+    scale = 1 + drawn(2) * limits.scale
+    # affine_grid measures in half sizes of the image, from −1 to 1.
+    shift = drawn(2) * limits.shift * 2 / torch.tensor(images.shape[:1:-1], device=images.device)
+    shear = drawn() * limits.shear
+    cosine, sine = angle.cos(), angle.sin()
+    rows = [
+        torch.stack([cosine * scale[:, 0], shear - sine * scale[:, 1], shift[:, 0]], dim=1),
+        torch.stack([sine * scale[:, 0], cosine * scale[:, 1], shift[:, 1]], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)

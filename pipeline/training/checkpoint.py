@@ -1,0 +1,50 @@
+"""A training as it stands, on disk: written beside its place and renamed, read without running anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FILE = "checkpoint.pt"
+
+
+@dataclass
+class Checkpoints:
+    """The last checkpoint of one trial."""
+
+    folder: Path
+    every_seconds: float
+    saved: float = field(init=False, default_factory=time.monotonic)
+
+    @property
+    def due(self) -> bool:
+        """Whether the last one is old enough for another."""
+        return time.monotonic() - self.saved >= self.every_seconds
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the last one. A kill at any moment leaves one or the other whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        building = self.folder / f"{FILE}.building"
+        with building.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        building.replace(self.folder / FILE)
+        self.saved = time.monotonic()
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The last one, or None."""
+        if not (self.folder / FILE).exists():
+            return None
+        state: dict[str, Any] = torch.load(self.folder / FILE, map_location=device, weights_only=True)
+        return state
+
+    def clear(self) -> None:
+        """Forget it: the training is done, or can't go on."""
+        shutil.rmtree(self.folder, ignore_errors=True)

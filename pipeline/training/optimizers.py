@@ -1,0 +1,126 @@
+"""The optimizers of a network, with their schedules, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.config import Training
+
+MOMENTUM = 0.9
+MUON_MOMENTUM = 0.95
+MUON_STEPS = 3  # of Newton–Schulz: more cost time on small networks and gain nothing
+
+
+class Optimizers:
+    """What `training.optimizer` names, on a one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+
+    Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) makes each update of a matrix orthogonal. It takes
+    the weights of the inner convolutions as matrices of one row an output channel. The rest is AdamW's: the first and
+    last layers, biases, and the scales of normalization.
+    """
+
+    def __init__(self, model: nn.Module, training: Training, total_steps: int) -> None:
+        self.parameters = list(model.parameters())
+        self.matrices = Matrices(inner_convolutions(model) if training.optimizer == "muon" else [])
+        rest = [p for p in self.parameters if all(p is not inner for inner in self.matrices.weights)]
+        self.members: list[torch.optim.Optimizer] = [with_decay(rest, training)]
+        if self.matrices.weights:
+            self.members.append(
+                torch.optim.Muon(
+                    self.matrices.views,
+                    lr=training.muon_learning_rate,
+                    weight_decay=training.weight_decay,
+                    momentum=MUON_MOMENTUM,
+                    ns_steps=MUON_STEPS,
+                )
+            )
+        self.schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(
+                member,
+                max_lr=[float(group["lr"]) for group in member.param_groups],
+                total_steps=total_steps,
+                pct_start=training.warmup,
+                anneal_strategy="cos" if training.anneal == "cosine" else "linear",
+                cycle_momentum=not isinstance(member, torch.optim.Muon),
+            )
+            for member in self.members
+        ]
+        self.clip_norm = training.clip_norm
+
+    def step(self) -> None:
+        """Update the weights from their gradients, forget these, and move on in the schedule."""
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        self.matrices.take_gradients()
+        for member in self.members:
+            member.step()
+            member.zero_grad()
+        for weight in self.matrices.weights:
+            weight.grad = None
+        for schedule in self.schedules:
+            schedule.step()
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step; AdamW's or SGD's."""
+        return float(self.schedules[0].get_last_lr()[0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, but for the weights."""
+        return {
+            "optimizers": [member.state_dict() for member in self.members],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        for member, saved in zip(self.members, state["optimizers"], strict=True):
+            member.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+
+
+class Matrices:
+    """Weights of convolutions as the matrices that Muon takes: views of the same memory."""
+
+    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
+        self.weights = list(weights)
+        self.views = [nn.Parameter(as_matrix(weight.detach())) for weight in self.weights]
+        for weight, view in zip(self.weights, self.views, strict=True):
+            assert view.data_ptr() == weight.data_ptr(), "a copy would never reach the network"
+
+    def take_gradients(self) -> None:
+        """Hand on what the backward pass left at the weights."""
+        for weight, view in zip(self.weights, self.views, strict=True):
+            assert weight.grad is not None
+            view.grad = as_matrix(weight.grad)
+
+
+def as_matrix(weight: torch.Tensor) -> torch.Tensor:
+    """(out, in, h, w) → (out, in·h·w), in the order of memory where that is channels_last: Muon doesn't mind."""
+    if weight.is_contiguous():
+        return weight.flatten(1)
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def inner_convolutions(model: nn.Module) -> list[nn.Parameter]:
+    """Weights of all convolutions but the first layer and the last."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    inner = [layer.weight for layer in layers[1:-1] if not isinstance(layer, nn.Linear)]
+    return [weight for weight in inner if isinstance(weight, nn.Parameter)]
+
+
+def with_decay(parameters: Sequence[nn.Parameter], training: Training) -> torch.optim.Optimizer:
+    """AdamW or SGD; weights decay, biases and the scales of normalization don't."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=MOMENTUM, nesterov=True, fused=fused)
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(MOMENTUM, training.beta2), fused=fused)

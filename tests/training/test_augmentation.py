@@ -1,0 +1,63 @@
+"""Affine changes of images: none is none, and each limit does what it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.config import Affine
+from pipeline.errors import UserError
+from pipeline.training import augmentation
+from pipeline.training.augmentation import random_affine
+
+
+def digits(count: int = 5) -> torch.Tensor:
+    """Images with their content away from the border."""
+    images = torch.zeros(count, 1, 28, 28)
+    images[:, :, 8:20, 9:18] = torch.rand(count, 1, 12, 9, generator=torch.Generator().manual_seed(0))
+    return images
+
+
+@pytest.fixture
+def at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance always draws the upper limit."""
+    monkeypatch.setattr(augmentation.torch, "rand", lambda *shape, **_: torch.ones(*shape))
+
+
+def test_without_limits_nothing_changes() -> None:
+    images = digits()
+    assert torch.allclose(random_affine(images, Affine(), torch.Generator()), images, atol=1e-6)
+
+
+@pytest.mark.usefixtures("at_the_limit")
+def test_each_limit_does_what_it_says() -> None:
+    images = digits()
+    turned = random_affine(images, Affine(rotation=90), torch.Generator())
+    assert torch.allclose(turned, torch.rot90(images, 1, dims=(2, 3)), atol=1e-4)
+    shifted = random_affine(images, Affine(shift=3), torch.Generator())
+    assert torch.allclose(shifted, images.roll((-3, -3), dims=(2, 3)), atol=1e-4)
+    # Sampled from a grid 1.25 times as wide: what is 12 high becomes 9.6.
+    smaller = random_affine(images, Affine(scale=0.25), torch.Generator())
+    assert smaller.sum() / images.sum() == pytest.approx(1 / 1.25**2, rel=0.05)
+    sheared = random_affine(images, Affine(shear=0.5), torch.Generator())
+    rows = sheared[0, 0].sum(dim=1)
+    assert torch.allclose(rows, images[0, 0].sum(dim=1), atol=1e-3), "rows keep what they have"
+    assert not torch.allclose(sheared, images, atol=0.1)
+
+
+def test_every_image_is_changed_by_its_own_chance_and_the_generators() -> None:
+    images = digits(1).expand(6, 1, 28, 28)
+    limits = Affine(rotation=15, scale=0.1, shift=2, shear=0.1)
+    first = random_affine(images, limits, torch.Generator().manual_seed(3))
+    again = random_affine(images, limits, torch.Generator().manual_seed(3))
+    assert torch.equal(first, again)
+    assert all(not torch.equal(first[0], other) for other in first[1:])
+    assert first.shape == images.shape
+    assert (first >= 0).all()
+
+
+def test_limits_below_zero_are_refused() -> None:
+    with pytest.raises(UserError, match=r"augmentation\.shift is -1; give 0 or more"):
+        Affine(shift=-1)
+    with pytest.raises(UserError, match=r"augmentation\.scale is 1; give a share below 1"):
+        Affine(scale=1)
