@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
@@ -39,3 +43,9 @@ def brier_score(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Mean squared distance of the probabilities from the truth, summed over classes: from 0 to 2 (Brier 1950)."""
     truth = torch.nn.functional.one_hot(labels, logits.shape[1])
     return (logits.softmax(dim=1) - truth).square().sum(dim=1).mean().item()
+
+
+def ensemble_accuracy(logits: Sequence[NDArray[np.float32]], labels: NDArray[np.uint8]) -> float:
+    """Accuracy of the mean probability of several networks: logits (n, classes) of each, labels (n,)."""
+    probabilities = torch.stack([torch.from_numpy(one).softmax(dim=1) for one in logits]).mean(dim=0)
+    return accuracy(probabilities, torch.from_numpy(labels.astype(np.int64)))

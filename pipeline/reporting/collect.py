@@ -55,13 +55,18 @@ class ClassificationRow:
     """A classifier with its settings, over its seeds."""
 
     model: str
+    settings: str
     parameters: int
-    epochs: str
-    batch_size: str
-    learning_rate: str
+    optimizer: str
+    steps: int
+    batch_size: int
+    augmented: bool
     accuracy: Estimate
     loss: Estimate
+    calibration_error: Estimate
     seconds: Estimate
+    together: float | None
+    """Accuracy of the mean probability of all seeds, if there are several."""
 
 
 def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
@@ -100,22 +105,29 @@ def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return [[group[seed] for seed in sorted(group)] for group in groups.values()]
 
 
-def classification_row(runs: Sequence[RunRecord]) -> ClassificationRow:
-    """Mean and interval over the seeds of one setting."""
+def classification_row(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]) -> ClassificationRow:
+    """Mean and interval over the seeds of one setting, and what they do together."""
     params = runs[0].params
+    members = " ".join(sorted(run.run_id for run in runs))
+    summary = next((one for one in summaries if one.tags.get(keys.MEMBERS) == members), None)
+    settings = json.loads(params["settings"])
 
     def over_seeds(key: str) -> Estimate:
         return estimate([run.metrics[key] for run in runs])
 
     return ClassificationRow(
         model=params["model"],
+        settings=", ".join(f"{name} {value}" for name, value in settings.items()),
         parameters=int(params["params_n"]),
-        epochs=params["epochs"],
-        batch_size=params["batch_size"],
-        learning_rate=params["lr"],
+        optimizer=params["optimizer"],
+        steps=int(params["steps"]),
+        batch_size=int(params["batch_size"]),
+        augmented=any(float(value) for name, value in params.items() if name.startswith("augment_")),
         accuracy=over_seeds(keys.TEST_ACCURACY),
         loss=over_seeds(keys.TEST_LOSS),
+        calibration_error=over_seeds(keys.TEST_ECE),
         seconds=over_seeds(keys.TRAIN_SECONDS),
+        together=summary.metrics[keys.ENSEMBLE_ACCURACY] if summary else None,
     )
 
 

@@ -24,13 +24,17 @@ class Part:
 
     data: Manifest
     runs: Sequence[RunRecord]
+    summaries: Sequence[RunRecord] = ()
+    """Runs that say something of several of these."""
     clip: bool = False
 
 
 def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
     """Digest of all that a report is made from: the same inputs, the same report."""
     data = [part.data for part in parts if part]
-    runs = [(run.run_id, sorted(run.metrics.items())) for part in parts if part for run in part.runs]
+    runs = [
+        (run.run_id, sorted(run.metrics.items())) for part in parts if part for run in (*part.runs, *part.summaries)
+    ]
     files = [*sorted(TEMPLATES.glob("*.j2")), *sorted(ANSWERS.glob("*.md"))]
     texts = [file.read_text(encoding="utf-8") for file in files]
     code = code_digest(file for room in ROOMS for file in sorted(room.glob("*.py")))

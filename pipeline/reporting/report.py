@@ -95,11 +95,21 @@ def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     ]
     return {
         **part_context(part, [run for setting in settings for run in setting]),
-        "rows": [collect.classification_row(setting) for setting in settings],
+        "rows": [collect.classification_row(setting, part.summaries) for setting in settings],
+        "misses": misses_of(store, shown[0]),
         "curves": save(figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
         "confusion": copy(store, shown[0], "confusion_matrix.png", pictures / "confusion_matrix.png"),
         "misclassified": copy(store, shown[0], "misclassified.png", pictures / "misclassified.png"),
     }
+
+
+def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
+    """A run's wrong answers where the labels are in doubt; None where no label is known to be."""
+    if keys.TEST_MISSES_IN_DOUBT not in run.metrics:
+        return None
+    table = store.table(run.run_id, "misses.csv")
+    doubted = table[table["label_in_doubt"]].sort_values("image")
+    return {"run": run.name, "count": len(table), "doubted": list(doubted.itertuples())}
 
 
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:

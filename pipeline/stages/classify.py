@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 from pipeline.config import Config
 from pipeline.console import say, table
 from pipeline.data import catalog
-from pipeline.data.store import Manifest
+from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trials import describe, run_missing
 from pipeline.sweeps.plan import CLASSIFICATION, classification_trials, plan
 from pipeline.tracking import keys
-from pipeline.tracking.store import TrackingStore, open_store
+from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
 
 def run(config: Config) -> None:
@@ -32,7 +35,36 @@ def run(config: Config) -> None:
             for run in runs
         ],
     )
+    together = summarise(store, experiment_id, images, runs) if len(runs) > 1 else None
+    if together is not None:
+        say(f"classify  {len(runs)} networks together: test accuracy {together:.2%}")
     say(f"classify  {len(runs)} trials finished")
+
+
+def summarise(store: TrackingStore, experiment_id: str, images: ImageStore, runs: Sequence[RunRecord]) -> float:
+    """Write the summary run of these seeds, unless it is there; the accuracy of their mean probability.
+
+    The networks' number is that of the seeds asked for: nothing is chosen by looking at test images.
+    """
+    members = " ".join(sorted(run.run_id for run in runs))
+    for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
+        if summary.tags.get(keys.MEMBERS) == members:
+            return summary.metrics[keys.ENSEMBLE_ACCURACY]
+    from pipeline.metrics.classification import ensemble_accuracy
+    from pipeline.metrics.statistics import estimate
+    from pipeline.tracking.runs import recording
+
+    first, end = images.manifest.splits["test"]
+    logits = [store.array(run.run_id, keys.TEST_LOGITS) for run in runs]
+    together = ensemble_accuracy(logits, images.labels[first:end])
+    single = estimate([run.metrics[keys.TEST_ACCURACY] for run in runs])
+    fingerprint = hashlib.sha256(members.encode()).hexdigest()
+    tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest}
+    name = f"summary · {runs[0].params['model']} · {len(runs)} seeds"
+    with recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags) as recorder:
+        recorder.metrics({keys.ENSEMBLE_ACCURACY: together, "summary/accuracy": single.mean})
+        recorder.tag(keys.NOTE, f"One network: {single.text(2, '%')}. Their mean probability: {together:.2%}.")
+    return together
 
 
 def experiment_name(manifest: Manifest) -> str:

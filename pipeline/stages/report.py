@@ -71,7 +71,8 @@ def digits_part(config: Config, store: TrackingStore) -> Part | None:
         return None
     experiment_id = store.find_experiment(classify.experiment_name(images.manifest), images.manifest.digest)
     runs = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
-    return Part(images.manifest, runs) if runs else None
+    summaries = store.finished(experiment_id, keys.KIND_SUMMARY) if experiment_id else []
+    return Part(images.manifest, runs, summaries) if runs else None
 
 
 def colour_part(config: Config, store: TrackingStore) -> Part | None:
@@ -89,7 +90,7 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
     chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
     # A trial that two processes ran at once has two runs; it is one trial all the same.
     runs = list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
-    return Part(images.manifest, runs, config.sweep.clip)
+    return Part(images.manifest, runs, clip=config.sweep.clip)
 
 
 QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {

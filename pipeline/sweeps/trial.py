@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
 from pipeline.config import ClassificationTrial, DenoisingTrial, Run, Trial
 from pipeline.console import TrainingProgress
+from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.metrics.classification import confusion_matrix
@@ -29,7 +31,6 @@ from pipeline.training.device import choose_device, device_name
 from pipeline.training.observer import Observers
 
 HARDEST = 30
-TEST_LOGITS = "test_logits.npy"
 
 
 def run_trial(planned: Planned, images: ImageStore, store: TrackingStore, experiment_id: str, run: Run) -> None:
@@ -128,22 +129,36 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     title = f"{images.manifest.title}: {len(labels):,} test images, accuracy {result.metrics[keys.TEST_ACCURACY]:.2%}"
     matrix = confusion_matrix(result.test_logits, labels)
     recorder.figure(figures.confusion(matrix, classes, title), "confusion_matrix.png")
-    recorder.array(result.test_logits.numpy(), TEST_LOGITS)
+    recorder.array(result.test_logits.numpy(), keys.TEST_LOGITS)
+    wrong = misses(result.test_logits, labels)
+    doubted = doubted_in(images)
+    recorder.text(wrong.assign(label_in_doubt=wrong["image"].isin(doubted)).to_csv(index=False), "misses.csv")
+    recorder.metrics({keys.TEST_MISSES: len(wrong)})
+    if doubted:
+        recorder.metrics({keys.TEST_MISSES_IN_DOUBT: int(wrong["image"].isin(doubted).sum())})
     recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
     recorder.model(plain(result.model), "classifier", pixels(images, [0, 1]))
 
 
-def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:
-    """The wrong answers, the most confident first."""
+def misses(logits: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
+    """A row a wrong answer, the most confident first: image (index in the test split), label, predicted, confidence."""
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     wrong = (predicted != labels).nonzero().squeeze(1)
-    worst = wrong[confidence[wrong].argsort(descending=True)][:HARDEST]
+    columns = {"image": wrong, "label": labels[wrong], "predicted": predicted[wrong], "confidence": confidence[wrong]}
+    table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
+    return table.sort_values("confidence", ascending=False, kind="stable")
+
+
+def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:
+    """The wrong answers, the most confident first."""
+    wrong = misses(logits, labels)
+    worst = wrong.head(HARDEST)
     test = images.split("test")
-    captions = [f"{labels[i]} → {predicted[i]} ({confidence[i]:.0%})" for i in worst]
+    captions = [f"{row.label} → {row.predicted} ({row.confidence:.0%})" for row in worst.itertuples()]
     title = f"{len(wrong)} of {len(labels):,} test images misclassified: true → predicted (confidence)"
     if len(wrong) > HARDEST:
         title += f", the {HARDEST} most confident"
-    return grids.digit_grid(pixels(images, [test[int(i)] for i in worst]), captions, title)
+    return grids.digit_grid(pixels(images, [test[image] for image in worst["image"]]), captions, title)
 
 
 def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: DenoisingTrial, images: ImageStore) -> None:

@@ -26,6 +26,12 @@ NOTE = "mlflow.note.content"
 COMMAND = "command"
 VERSIONS = "version."
 
+MEMBERS = "members"
+"""Ids of the runs that a summary is of, separated by spaces."""
+
+# Artifacts.
+TEST_LOGITS = "test_logits.npy"
+
 # Tags of an experiment.
 PROJECT_ROOT = "project_root"
 
@@ -36,6 +42,10 @@ TOTAL_SECONDS = "time/total_s"
 TEST_ACCURACY = "test/accuracy"
 TEST_LOSS = "test/loss"
 TEST_ECE = "test/ece"
+TEST_MISSES = "test/misses"
+TEST_MISSES_IN_DOUBT = "test/misses_in_doubt"
+"""Of these, those whose label people doubt; only on MNIST's own test images."""
+ENSEMBLE_ACCURACY = "summary/ensemble_accuracy"
 VAL_ACCURACY = "val/accuracy"
 TEST_PSNR = "test/psnr"
 TEST_SSIM = "test/ssim"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Run
 from pipeline.console import waiting
@@ -16,6 +20,7 @@ from pipeline.errors import UserError
 from pipeline.tracking import keys
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
@@ -146,6 +151,19 @@ class TrackingStore:
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every point of a metric, in the order they were logged."""
         return [(point.step, point.value) for point in self.client.get_metric_history(run_id, metric)]
+
+    def array(self, run_id: str, artifact: str) -> NDArray[Any]:
+        """An array that a run has logged."""
+        with tempfile.TemporaryDirectory() as folder:
+            array: NDArray[Any] = np.load(self.client.download_artifacts(run_id, artifact, folder), allow_pickle=False)
+        return array
+
+    def table(self, run_id: str, artifact: str) -> pd.DataFrame:
+        """A table that a run has logged as CSV."""
+        import pandas as pd
+
+        with tempfile.TemporaryDirectory() as folder:
+            return pd.read_csv(self.client.download_artifacts(run_id, artifact, folder))
 
     def download(self, run_id: str, artifact: str, folder: Path) -> Path:
         """Copy an artifact of a run into a folder; returns the file."""
