@@ -70,7 +70,9 @@ def digits_part(config: Config, store: TrackingStore) -> Part | None:
     if images is None:
         return None
     experiment_id = store.find_experiment(classify.experiment_name(images.manifest), images.manifest.digest)
-    runs = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
+    finished = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
+    # Runs made before calibration was measured lack what the table shows.
+    runs = [run for run in finished if keys.TEST_ECE in run.metrics]
     summaries = store.finished(experiment_id, keys.KIND_SUMMARY) if experiment_id else []
     return Part(images.manifest, runs, summaries) if runs else None
 

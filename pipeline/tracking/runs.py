@@ -53,6 +53,11 @@ class Recorder:
         """A text to search for."""
         self.client.set_tag(self.run_id, key, value)
 
+    def forget_failure(self) -> None:
+        """A run that failed before and is complete now has no reason of failure any more."""
+        if keys.FAILURE in self.client.get_run(self.run_id).data.tags:
+            self.client.delete_tag(self.run_id, keys.FAILURE)
+
     def figure(self, figure: Figure, file: str) -> None:
         """A figure as an artifact at the root, where Compare shows it side by side."""
         self.client.log_figure(self.run_id, figure, file)
@@ -143,6 +148,8 @@ def recording(
         yield recorder
         recorder.metrics({keys.TOTAL_SECONDS: time.monotonic() - started})
         recorder.tag(keys.COMPLETE, "1")
+        if resume:
+            recorder.forget_failure()
     except BaseException as error:
         if interrupted(error):
             mlflow.end_run("KILLED")

@@ -67,6 +67,30 @@ def test_a_run_that_breaks_off_is_not_finished(
         assert store.client.get_run(recorder.run_id).data.tags[keys.FAILURE] == "ValueError: why"
 
 
+def test_a_run_that_failed_is_resumed_and_then_complete(store: TrackingStore, experiment: str) -> None:
+    def fails() -> None:
+        with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder:
+            recorder.params({"steps": 3})
+            recorder.epoch_finished(1, {"train/loss": 1.0})
+            raise ValueError("why")
+
+    with pytest.raises(ValueError, match="why"):
+        fails()
+    (failed,) = store.of_trial(experiment, "f" * 64)
+    assert failed.status == "FAILED"
+    assert store.of_trial(experiment, "0" * 64) == []
+
+    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}, resume=failed.run_id) as recorder:
+        recorder.params({"steps": 3})
+        recorder.epoch_finished(1, {"train/loss": 1.0})  # trained again from an older checkpoint
+        recorder.epoch_finished(2, {"train/loss": 0.5})
+        assert status(store, recorder.run_id) == "RUNNING"
+    (run,) = store.finished(experiment, keys.KIND_TRIAL)
+    assert run.run_id == failed.run_id
+    assert keys.FAILURE not in run.tags
+    assert store.history(run.run_id, "train/loss") == [(1, 1.0), (2, 0.5)]
+
+
 def test_an_error_that_ctrl_c_caused_inside_a_library_is_an_interruption(
     store: TrackingStore, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
