@@ -63,17 +63,16 @@ def table(title: str, rows: Iterable[Mapping[str, object]]) -> None:
 
 
 class TrainingProgress:
-    """Observer of a fit that shows it: a bar on a terminal, one line an epoch elsewhere."""
+    """Observer of a fit that shows it: one line an epoch, on a terminal above a bar with rate and time left."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.bar: Progress | None = None
-        self.shown = ""
         self.rate = 0.0
 
     def fit_started(self, steps: int, done: int, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.last = done, time.perf_counter()
+        self.done, self.seconds, self.then = done, 0.0, time.perf_counter()
         if console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
@@ -90,22 +89,16 @@ class TrainingProgress:
             say(f"{self.name}: {steps} steps" + (f", {done} of them done before" if done else ""))
 
     def step_finished(self, step: int, loss: float) -> None:
-        done, then = self.last
         now = time.perf_counter()
-        self.rate = (step - done) * self.batch_size / (now - then)
-        self.last = step, now
+        self.seconds, self.then = self.seconds + now - self.then, now
+        self.rate = (step - self.done) * self.batch_size / max(self.seconds, 1e-9)
         if self.bar:
-            self.bar.update(
-                self.task, completed=step, figures=f"{self.rate:,.0f} images/s  loss {loss:.4g}{self.shown}"
-            )
+            self.bar.update(self.task, completed=step, figures=f"{self.rate:,.0f} images/s  loss {loss:.4g}")
 
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         figures = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
-        self.last = self.last[0], time.perf_counter()
-        if self.bar:
-            self.shown = f"  epoch {epoch}: {figures}"
-        else:
-            say(f"{self.name}: epoch {epoch}  {figures}" + (f"  {self.rate:,.0f} images/s" if self.rate else ""))
+        self.then = time.perf_counter()  # validation is not training
+        say(f"{self.name}: epoch {epoch}  {figures}" + (f"  {self.rate:,.0f} images/s" if self.rate else ""))
 
     def fit_finished(self) -> None:
         if self.bar:

@@ -135,6 +135,7 @@ class Fit:
             torch.manual_seed(seed_of(self.seed, "network", progress.epoch))
             if progress.step_of_epoch:
                 self.restore_random(noise)
+            loss = progress.loss_sum / max(1, progress.step_of_epoch)
             started = reported = time.perf_counter()
             for batch in self.batches.shuffled(self.seed, progress.epoch, progress.step_of_epoch):
                 loss = self.train_step(batch, noise)
@@ -153,6 +154,7 @@ class Fit:
                     self.save()
                     started = time.perf_counter()
             progress.seconds += time.perf_counter() - started
+            self.setting.observer.step_finished(progress.step, loss)
         return progress.loss_sum / progress.step_of_epoch
 
     def train_step(self, batch: Batch, noise: torch.Generator) -> float:

@@ -121,6 +121,21 @@ def test_a_training_broken_off_anywhere_ends_with_the_same_bits(tmp_path: Path, 
     assert observer.epochs[-1] == 3
 
 
+def test_a_training_broken_off_while_it_is_validated_ends_with_the_same_bits(tmp_path: Path) -> None:
+    training = Training(epochs=2, batch_size=10)
+    undisturbed, _ = trained(training)
+    checkpoints = Checkpoints(tmp_path, every_seconds=1e-9)
+
+    def breaks(_: nn.Module) -> Mapping[str, float]:
+        raise BrokenError
+
+    with pytest.raises(BrokenError):
+        fit(network(), some_batches(), noisy_loss, breaks, training, 0, Setting(torch.float32, Silent(), checkpoints))
+    resumed, observer = trained(training, checkpoints)
+    assert (observer.done, observer.epochs) == (7, [1, 2]), "the epoch that was not validated is validated now"
+    assert same_bits(resumed, undisturbed)
+
+
 def test_a_checkpoint_that_was_being_written_does_not_replace_the_last(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, every_seconds=60)
     checkpoints.save({"progress": {"total": 1}})
