@@ -54,6 +54,14 @@ def require_seeds(name: str, seeds: Sequence[int]) -> None:
             raise UserError(f"{name}: {seed} is below 0")
 
 
+def as_floats(settings: object, *names: str) -> None:
+    """Write whole numbers as floats: 3 and 3.0 are the same setting and must be the same trial."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None:
+            object.__setattr__(settings, name, float(value))
+
+
 def expanded(path: Path | None) -> Path | None:
     """A path with ~ as the home folder: make passes it on as it is."""
     return path and path.expanduser()
@@ -166,6 +174,7 @@ class Training:
     """Arithmetic inside the network; auto: bfloat16 where the hardware has it natively, else float32."""
 
     def __post_init__(self) -> None:
+        as_floats(self, "epochs", "seconds", "clip_norm")
         require_positive("training.epochs", [self.epochs])
         require_positive("training.batch_size", [self.batch_size])
         require_positive("training.learning_rate", [self.learning_rate])
@@ -199,6 +208,7 @@ class Affine:
     """Pixels of sideways shift a pixel of height."""
 
     def __post_init__(self) -> None:
+        as_floats(self, "rotation", "scale", "shift", "shear")
         for name, limit in asdict(self).items():
             if not 0 <= limit < math.inf:
                 raise UserError(f"augmentation.{name} is {limit:g}; give 0 or more")

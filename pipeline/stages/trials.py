@@ -42,7 +42,8 @@ def what_happens(one: Planned, run: Run) -> str:
     """What is done about a trial."""
     if one.run:
         return f"reuse (done, run {one.run.run_id[:8]})"
-    return "resume" if (run.cache / "trials" / one.identity.fingerprint).exists() else "run"
+    checkpoints = (run.cache / "trials" / one.identity.fingerprint).glob("*/checkpoint.pt")
+    return "resume" if any(checkpoints) else "run"
 
 
 def describe(manifest: Manifest, what: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -27,7 +30,7 @@ from pipeline.training.build import in_memory_format
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.classification import ClassificationResult, train_classifier
 from pipeline.training.denoising import DenoisingResult, train_denoiser
-from pipeline.training.device import choose_device, device_name
+from pipeline.training.device import choose_device, choose_precision, device_name
 from pipeline.training.observer import Observers
 
 HARDEST = 30
@@ -42,25 +45,36 @@ def run_trial(planned: Planned, images: ImageStore, store: TrackingStore, experi
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder.with_suffix(".lock"), blocking=False):
-            run_locked(planned, images, store, experiment_id, run, Checkpoints(folder, run.checkpoint_seconds))
+            run_locked(planned, images, store, experiment_id, run, folder)
+            shutil.rmtree(folder, ignore_errors=True)
     except Timeout as error:
         raise UserError(f"{planned.trial.name} is being trained by another process; wait for it") from error
 
 
 def run_locked(
-    planned: Planned, images: ImageStore, store: TrackingStore, experiment_id: str, run: Run, checkpoints: Checkpoints
+    planned: Planned, images: ImageStore, store: TrackingStore, experiment_id: str, run: Run, folder: Path
 ) -> None:
-    """As `run_trial`, by the one process that may."""
+    """As `run_trial`, by the one process that may. What another has finished meanwhile is left alone."""
     trial, identity = planned.trial, planned.identity
     device = choose_device(run)
+    precision = str(choose_precision(trial.training, device)).removeprefix("torch.")
     earlier = store.of_trial(experiment_id, identity.fingerprint)
-    resume = next((one.run_id for one in reversed(earlier) if one.status != "FINISHED"), None)
+    if any(one.status == "FINISHED" and keys.COMPLETE in one.tags for one in earlier):
+        return
+    # Only what began here, and with the same arithmetic, can go on to the same bits.
+    place = f"{owner(run)} {device.type} {precision}"
+    unfinished = [one for one in earlier if one.status != "FINISHED" and one.tags.get(keys.PLACE) == place]
+    resume = unfinished[-1].run_id if unfinished else None
+    checkpoints = Checkpoints(folder / f"{device.type}-{precision}", run.checkpoint_seconds)
+    if resume is None:
+        checkpoints.clear()  # of a run that is gone
     # A budget in seconds is measured once: who repeats or resumes the trial does as many steps.
     steps = next((int(one.params["steps"]) for one in earlier if one.params.get("steps", "0") != "0"), None)
     tags = {
         keys.IDENTITY: identity.text,
         keys.DATA_DIGEST: images.manifest.digest,
         keys.DEVICE: device_name(device),
+        keys.PLACE: place,
     }
     recorded = recording(store, experiment_id, trial.name, keys.KIND_TRIAL, identity.fingerprint, tags, resume)
     with recorded as recorder, forgotten_if_hopeless(checkpoints):
@@ -77,7 +91,14 @@ def run_locked(
             denoised = train_denoiser(trial, images, device, observer, checkpoints, steps)
             record_network(recorder, denoised)
             record_denoiser(recorder, denoised, trial, images)
-    checkpoints.clear()
+
+
+def owner(run: Run) -> str:
+    """A name of this home's own, which moves with it: several homes may share a tracking store."""
+    file = run.cache / "owner"
+    if not file.exists():
+        file.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -29,5 +29,7 @@ def random_affine(images: torch.Tensor, limits: Affine, generator: torch.Generat
         torch.stack([cosine * scale[:, 0], shear - sine * scale[:, 1], shift[:, 0]], dim=1),
         torch.stack([sine * scale[:, 0], cosine * scale[:, 1], shift[:, 1]], dim=1),
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    # In bfloat16 the places to sample at would be rounded, and even the identity would blur.
+    with torch.autocast(images.device.type, enabled=False):
+        grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)

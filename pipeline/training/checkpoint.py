@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+logger = logging.getLogger(__name__)
 
 FILE = "checkpoint.pt"
 
@@ -40,9 +43,15 @@ class Checkpoints:
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The last one, or None."""
-        if not (self.folder / FILE).exists():
+        try:
+            state: dict[str, Any] = torch.load(self.folder / FILE, map_location=device, weights_only=True)
+        except FileNotFoundError:
             return None
-        state: dict[str, Any] = torch.load(self.folder / FILE, map_location=device, weights_only=True)
+        # A damaged file raises nearly anything.
+        except Exception as error:  # noqa: BLE001 - said, and what was lost is trained again
+            logger.warning("%s can't be read, so the training starts anew: %s", self.folder / FILE, error)
+            self.clear()
+            return None
         return state
 
     def clear(self) -> None:

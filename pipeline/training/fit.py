@@ -111,8 +111,8 @@ class Fit:
         progress, observer = self.progress, self.setting.observer
         if progress.step < progress.total:
             self.warm_up()
-        observer.fit_started(progress.total, progress.step, self.batches.size)
         try:
+            observer.fit_started(progress.total, progress.step, self.batches.size)
             while progress.step < progress.total:
                 mean_loss = self.train_epoch()
                 observer.epoch_finished(progress.epoch, {"train/loss": mean_loss, **validate(self.evaluated)})
@@ -120,6 +120,8 @@ class Fit:
                 self.save()
         finally:
             observer.fit_finished()
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise NonFiniteLossError(f"the weights are not finite after step {progress.total}, the last")
         if self.average:
             self.model.load_state_dict(self.average.module.state_dict())
         self.model.eval()

@@ -38,17 +38,7 @@ class Optimizers:
                     ns_steps=MUON_STEPS,
                 )
             )
-        self.schedules = [
-            torch.optim.lr_scheduler.OneCycleLR(
-                member,
-                max_lr=[float(group["lr"]) for group in member.param_groups],
-                total_steps=total_steps,
-                pct_start=training.warmup,
-                anneal_strategy="cos" if training.anneal == "cosine" else "linear",
-                cycle_momentum=not isinstance(member, torch.optim.Muon),
-            )
-            for member in self.members
-        ]
+        self.schedules = [one_cycle(member, training, total_steps) for member in self.members]
         self.clip_norm = training.clip_norm
 
     def step(self) -> None:
@@ -84,6 +74,22 @@ class Optimizers:
             schedule.load_state_dict(saved)
 
 
+def one_cycle(
+    optimizer: torch.optim.Optimizer, training: Training, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Up and down again; constant where there are too few steps for both."""
+    if total_steps < 3:
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1, total_iters=total_steps)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=[float(group["lr"]) for group in optimizer.param_groups],
+        total_steps=total_steps,
+        pct_start=max(training.warmup, 2 / total_steps),  # a rise of a single step would be divided by zero
+        anneal_strategy="cos" if training.anneal == "cosine" else "linear",
+        cycle_momentum=not isinstance(optimizer, torch.optim.Muon),
+    )
+
+
 class Matrices:
     """Weights of convolutions as the matrices that Muon takes: views of the same memory."""
 
@@ -96,8 +102,7 @@ class Matrices:
     def take_gradients(self) -> None:
         """Hand on what the backward pass left at the weights."""
         for weight, view in zip(self.weights, self.views, strict=True):
-            assert weight.grad is not None
-            view.grad = as_matrix(weight.grad)
+            view.grad = None if weight.grad is None else as_matrix(weight.grad)
 
 
 def as_matrix(weight: torch.Tensor) -> torch.Tensor:
@@ -111,7 +116,7 @@ def inner_convolutions(model: nn.Module) -> list[nn.Parameter]:
     """Weights of all convolutions but the first layer and the last."""
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     inner = [layer.weight for layer in layers[1:-1] if not isinstance(layer, nn.Linear)]
-    return [weight for weight in inner if isinstance(weight, nn.Parameter)]
+    return [weight for weight in inner if isinstance(weight, nn.Parameter) and weight.requires_grad]
 
 
 def with_decay(parameters: Sequence[nn.Parameter], training: Training) -> torch.optim.Optimizer:

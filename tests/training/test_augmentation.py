@@ -27,6 +27,8 @@ def at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_limits_nothing_changes() -> None:
     images = digits()
     assert torch.allclose(random_affine(images, Affine(), torch.Generator()), images, atol=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(random_affine(images, Affine(), torch.Generator()), images, atol=1e-6)
 
 
 @pytest.mark.usefixtures("at_the_limit")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Training
+from pipeline.config import Affine, Training
 from pipeline.errors import UserError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.checkpoint import FILE, Checkpoints
@@ -142,6 +142,8 @@ def test_a_checkpoint_that_was_being_written_does_not_replace_the_last(tmp_path:
     (tmp_path / f"{FILE}.building").write_bytes(b"half of a checkp")
     loaded = checkpoints.load(CPU)
     assert loaded == {"progress": {"total": 1}}
+    (tmp_path / FILE).write_bytes(b"junk")
+    assert checkpoints.load(CPU) is None, "what can't be read is as good as none"
     checkpoints.clear()
     assert checkpoints.load(CPU) is None
 
@@ -166,6 +168,8 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
         (Training(epochs=0.5, batch_size=10), 4),
         (Training(epochs=0.01, batch_size=10), 1),
         (Training(steps=9, batch_size=10), 9),
+        (Training(steps=5, batch_size=10, warmup=0.2), 5),
+        (Training(steps=2, batch_size=10, warmup=0.5), 2),
     ],
 )
 def test_a_budget_is_a_number_of_steps(training: Training, steps: int) -> None:
@@ -202,6 +206,11 @@ def test_a_budget_in_seconds_is_measured_once(tmp_path: Path) -> None:
         trained(training, checkpoints, breaks, first, steps=30)
     _, resumed = trained(training, checkpoints)
     assert resumed.total == first.total == 30
+
+
+def test_a_whole_number_is_the_same_setting_as_its_float() -> None:
+    assert repr(Training(epochs=3)) == repr(Training(epochs=3.0)) == repr(Training())
+    assert repr(Affine(shift=2)) == repr(Affine(shift=2.0))
 
 
 def test_two_budgets_and_shares_beyond_one_are_refused() -> None:
