@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.throughput folder/mnist_train.csv.gz
 
-Both loops train the same network from the same start with the same batches of images a step and the same optimizer.
+Both loops train the same network with as many images a step and AdamW.
 "ours, best" is our loop at its own precision and memory format. The last table compares the two-convolution network
 with the same convolutions by themselves: forward and backward, same widths, batch and precision.
 """
@@ -77,7 +77,7 @@ def ours(
     torch.manual_seed(0)
     model = in_memory_format(nn.Sequential(Standardize([MEAN], [DEVIATION]), network()), torch.channels_last)
     batches = Batches(digits.data.unsqueeze(1), digits.targets, torch.arange(len(digits)), BATCH, CPU)
-    training = Training(steps=steps, batch_size=BATCH, learning_rate=1e-3, compile=compiled)
+    training = Training(steps=steps, batch_size=BATCH, learning_rate=1e-3)
 
     def loss(model: nn.Module, batch: object, _: torch.Generator) -> torch.Tensor:
         return F.cross_entropy(model(batch.images).float(), batch.labels)  # type: ignore[attr-defined]
@@ -151,8 +151,8 @@ def main() -> None:
         tasks: dict[str, Callable[[], float]] = {
             "DataLoader and PIL, float32": lambda n=network: loader(digits, n, steps, 0),  # type: ignore[misc]
             "the same, two workers": lambda n=network: loader(digits, n, steps, 2),  # type: ignore[misc]
-            "ours, float32": lambda n=network: ours(digits, n, steps, torch.float32, False),  # type: ignore[misc]
-            f"ours, best ({str(best)[6:]})": lambda n=network: ours(digits, n, steps, best, False),  # type: ignore[misc]
+            "ours, float32": lambda n=network: ours(digits, n, steps, torch.float32),  # type: ignore[misc]
+            f"ours, best ({str(best)[6:]})": lambda n=network: ours(digits, n, steps, best),  # type: ignore[misc]
         }
         rates: dict[str, list[float]] = {task: [] for task in tasks}
         for _ in range(arguments.repeats):
@@ -168,7 +168,7 @@ def main() -> None:
         model = network()
         for precision in (torch.float32, best):
             alone, tflops = convolutions_alone(model, precision)
-            reached = ours(digits, network, steps, precision, False)
+            reached = ours(digits, network, steps, precision)
             print(
                 f"{name}, {str(precision)[6:]}: {reached:,.0f} images/s; its convolutions alone {BATCH / alone:,.0f} "
                 f"images/s, {tflops:.2f} TFLOP/s; share of these {reached * alone / BATCH:.0%}"

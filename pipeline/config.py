@@ -168,7 +168,7 @@ class Training:
     """Decay a step of an exponential moving average of the weights, which is what is evaluated and kept."""
 
     compile: bool = False
-    """Compile the network. On two CPU cores it does not pay: see benchmarks/throughput.py."""
+    """Compile the network with torch.compile; the time that takes counts as training."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic inside the network; auto: bfloat16 where the hardware has it natively, else float32."""

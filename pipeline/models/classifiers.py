@@ -14,7 +14,7 @@ class ConvNet(nn.Module):
     Takes standardised (b, channels, h, w) images; returns logits (b, classes). Stages end in 2×2 max pooling, the last
     in the maximum over all positions, so any image size will do. Stage k has `width·2^k` channels.
 
-    - `unshuffle`: bring blocks of that many pixels a side into channels first, which makes it several times faster.
+    - `unshuffle`: bring blocks of that many pixels a side into channels first, which leaves fewer places to convolve.
       h and w must be multiples of it.
     """
 

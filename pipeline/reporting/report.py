@@ -121,9 +121,7 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         {
             "model": row.model,
             "variance": row.variance,
-            "file": copy(
-                store, runs[row.runs[0]], "grid.png", pictures / f"grid-{row.model}-{variance_text(row.variance)}.png"
-            ),
+            "file": copy(store, runs[row.runs[0]], "grid.png", pictures / grid_name(row)),
         }
         for row in rows
         if row.trained
