@@ -70,9 +70,7 @@ class Quiet:
     def fit_finished(self) -> None: ...
 
 
-def ours(
-    digits: myMNIST, network: Callable[[], nn.Module], steps: int, precision: torch.dtype, compiled: bool
-) -> float:
+def ours(digits: myMNIST, network: Callable[[], nn.Module], steps: int, precision: torch.dtype) -> float:
     """Images a second of our loop."""
     torch.manual_seed(0)
     model = in_memory_format(nn.Sequential(Standardize([MEAN], [DEVIATION]), network()), torch.channels_last)
