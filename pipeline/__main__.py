@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:
         if not interrupted(error):
             raise
-        complain("interrupted; the same command goes on from the last finished trial")
+        complain("interrupted; the same command goes on from the last checkpoint")
         return 130
     return 0
 
