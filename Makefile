@@ -15,6 +15,8 @@ DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data
 CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
 SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds)
 MODELS           = $(call option,MODEL,--sweep.models)
+ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
+                   $(call option,THREADS,--run.threads) $(if $(FORCE),--run.force=true) $(if $(DRY_RUN),--dry-run)
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
@@ -34,6 +36,10 @@ help: ## this list
 	@echo '  SOURCE=folder          where MNIST as CSV and CIFAR-10 lie, instead of downloading them'
 	@echo '  IMAGES=folder          images of your own, to denoise instead of CIFAR-10'
 	@echo '  CONFIG=file.yaml       another experiment file than experiments/full.yaml or demo.yaml'
+	@echo '  JOBS=4|auto            trials at a time; THREADS=1 of each'
+	@echo '  ENGINE=ray             on a Ray cluster: RAY_ADDRESS=address, else on this machine'
+	@echo '  FORCE=1                run finished trials anew'
+	@echo '  DRY_RUN=1              say what would be run, and why'
 	@echo '  ARGS="--name value"    anything else in a configuration, by its dotted name'
 	@echo '  PORT=5000              of the MLflow UI'
 
@@ -48,22 +54,22 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## everything on the bundled images, offline, in under two minutes
-	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
+	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 all: $(READY) ## everything: prepare, classify, sweep, report
-	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
+	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 prepare: $(READY) ## read MNIST (CSV) and CIFAR-10, once
 	@$(PIPELINE) prepare $(DATA_OPTIONS) $(ARGS)
 
 classify: $(READY) ## train and measure a digit classifier
-	@$(PIPELINE) classify $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(call option,MODEL,--classify.model) $(ARGS)
+	@$(PIPELINE) classify $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(call option,MODEL,--classify.model) $(ENGINE_OPTIONS) $(ARGS)
 
 sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
-	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
+	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 report: $(READY) ## write reports/output/report.en.md from the tracked runs, made first where there are none
-	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ARGS)
+	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)

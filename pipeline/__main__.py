@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
-from pipeline.errors import NonFiniteLossError, UserError
-from pipeline.interruption import interrupted, notice_interrupts
+from pipeline.errors import TrialsFailedError, UserError
+from pipeline.interruption import exit_code, interrupted, notice_interrupts
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -45,7 +45,7 @@ LISTS = ("--sweep.variances", "--sweep.models", "--sweep.seeds", "--classify.see
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 interrupted."""
+    """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 or 143 interrupted."""
     show_log()
     notice_interrupts()
     try:
@@ -58,14 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         complain(f"error: {error}")
         return 2
-    except NonFiniteLossError as error:
-        complain(f"failed: {error}")
+    except TrialsFailedError as error:
+        complain(str(error))
         return 1
     except (KeyboardInterrupt, Exception) as error:
-        if not interrupted(error):
+        if interrupted(error):
+            complain("interrupted; the same command goes on from the last checkpoint")
+            return exit_code()
+        from pipeline.tracking.trouble import trouble
+
+        reason = trouble(error)
+        if reason is None:
             raise
-        complain("interrupted; the same command goes on from the last checkpoint")
-        return 130
+        complain(f"failed: {reason}; then the same command goes on")
+        return 1
     return 0
 
 
@@ -76,7 +82,7 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     `experiments/demo.yaml`.
     """
     parser = make_parser()
-    arguments = config_first(with_lists(arguments))
+    arguments = config_first(with_lists(["--run.dry_run=true" if a == "--dry-run" else a for a in arguments]))
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)

@@ -307,8 +307,26 @@ class Run:
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """auto: the first there is of cuda, mps, cpu."""
 
+    jobs: int | Literal["auto"] = 1
+    """Trials at a time, each in a process of its own; auto: one a core (a small network gains little from a second)."""
+
     threads: int = 0
-    """Threads of a trial on the CPU; 0: torch's default, one a physical core."""
+    """Threads of a trial on the CPU; 0: the physical cores, divided among the trials that run at a time."""
+
+    engine: Literal["local", "ray"] = "local"
+    """local: this machine's processes; ray: tasks on a Ray cluster, or on this machine if no address is given."""
+
+    ray_address: str | None = None
+    """Of a running cluster, such as auto or ray://head:10001; default: Ray's own RAY_ADDRESS."""
+
+    gpus_per_trial: float = 1
+    """With Ray, on nodes that have GPUs: a fraction lets trials share one."""
+
+    force: bool = False
+    """Run finished trials anew."""
+
+    dry_run: bool = False
+    """Say what would be done, and why, and do nothing."""
 
     checkpoint_seconds: float = 60
     """Time between checkpoints of a trial; there is also one after each epoch."""
@@ -318,6 +336,10 @@ class Run:
 
     def __post_init__(self) -> None:
         require_positive("run.checkpoint_seconds", [self.checkpoint_seconds])
+        if self.jobs != "auto" and self.jobs < 1:
+            raise UserError(f"run.jobs is {self.jobs}; give a number of trials at a time, or JOBS=auto")
+        if not self.gpus_per_trial >= 0:
+            raise UserError(f"run.gpus_per_trial is {self.gpus_per_trial}; give 1, or a fraction such as 0.5")
         if self.threads < 0:
             raise UserError(f"run.threads is {self.threads}; give 0 for torch's default, or a number of threads")
 

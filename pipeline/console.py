@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.table import Table
@@ -103,3 +104,46 @@ class TrainingProgress:
     def fit_finished(self) -> None:
         if self.bar:
             self.bar.stop()
+
+
+class Board:
+    """How trials in other processes get on: a live table on a terminal, elsewhere a line for each piece of news."""
+
+    SHOWN = 20  # rows: a longer live table would not fit on a screen
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.states = dict.fromkeys(names, "waiting")
+        self.live = Live(console=console, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Board:
+        if self.live:
+            self.live.start()
+            self.live.update(self.table())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def show(self, name: str, state: str) -> None:
+        """What a trial does now."""
+        if self.states[name] == state:
+            return
+        self.states[name] = state
+        if self.live:
+            self.live.update(self.table())
+        else:
+            say(f"{name}: {state}")
+
+    def table(self) -> Table:
+        """Those at work first, then those that wait, then those that have ended."""
+
+        def order(item: tuple[str, str]) -> int:
+            return {"running": 0, "waiting": 1, "done": 3}.get(item[1], 0 if item[1].startswith("epoch") else 2)
+
+        grid = Table(caption=f"{sum(state == 'done' for state in self.states.values())} of {len(self.states)} done")
+        grid.add_column("trial")
+        grid.add_column("state")
+        for name, state in sorted(self.states.items(), key=order)[: self.SHOWN]:
+            grid.add_row(name, state)
+        return grid

@@ -1,4 +1,4 @@
-"""The kinds of errors that are not bugs: each is printed as one line, without a traceback."""
+"""The kinds of errors that are not bugs: each is printed in plain words, without a traceback."""
 
 
 class UserError(Exception):
@@ -6,4 +6,8 @@ class UserError(Exception):
 
 
 class NonFiniteLossError(Exception):
-    """The loss of a trial became infinite or not a number. Exit code 1."""
+    """The loss of a trial became infinite or not a number."""
+
+
+class TrialsFailedError(Exception):
+    """Some trials of a stage failed, the others are finished: which, why, and how to go on. Exit code 1."""

@@ -1,29 +1,39 @@
-"""Whether the user has pressed Ctrl-C, wherever in the code that was."""
+"""Whether the user has pressed Ctrl-C, or something has asked the process to end, wherever in the code that was."""
 
 from __future__ import annotations
 
 import signal
 from types import FrameType
 
-happened = False
+signal_number: int | None = None
+"""Of the signal that came."""
 
 
 def interrupted(error: BaseException) -> bool:
-    """Whether an error comes from Ctrl-C.
+    """Whether an error comes from Ctrl-C or SIGTERM.
 
     A library may turn the KeyboardInterrupt that hits it into an error of its own, as SQLite does with callbacks.
     """
-    return happened or isinstance(error, KeyboardInterrupt)
+    return signal_number is not None or isinstance(error, KeyboardInterrupt)
+
+
+def exit_code() -> int:
+    """What a shell expects of a process that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (signal_number or signal.SIGINT)
 
 
 def notice_interrupts() -> None:
-    """Remember Ctrl-C from here on, unless the process was started to ignore it (as jobs in the background are)."""
+    """Let SIGTERM do what Ctrl-C does, and remember both.
+
+    Not where the process was started to ignore Ctrl-C (as jobs in the background are).
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
 
 
-def interrupt(_: int, __: FrameType | None) -> None:
-    """What Ctrl-C does."""
-    global happened
-    happened = True
+def interrupt(number: int, _: FrameType | None) -> None:
+    """What the signals do: no more than to raise, for the code that is interrupted may hold the store's lock."""
+    global signal_number
+    signal_number = number
     raise KeyboardInterrupt

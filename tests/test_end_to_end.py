@@ -113,7 +113,7 @@ def test_no_number_of_the_report_is_typed_by_hand(pipeline: Pipeline, home: Path
 def test_a_loss_that_explodes_fails_the_run_and_the_command(pipeline: Pipeline, home: Path) -> None:
     done = pipeline("sweep", *DEMO, "--sweep.variances=0.05", "--sweep.training.learning_rate=1e30")
     assert done.returncode == 1
-    assert re.search(r"failed: .*the loss is (nan|inf) at step \d+ of \d+, learning rate", done.stderr)
+    assert re.search(r"failed: 1 of 2 trials\n .*the loss is (nan|inf) at step \d+ of \d+, learning rate", done.stderr)
     assert "Traceback" not in done.stderr
     store = open_store(Run(home=home))
     ((experiment_id, _),) = store.experiments()

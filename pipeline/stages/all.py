@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.config import Config
 from pipeline.console import say
+from pipeline.errors import TrialsFailedError
 from pipeline.stages import classify, report, sweep
 
 
 def run(config: Config) -> None:
     """classify, sweep, report; each of the first two prepares its own data."""
-    classify.run(config)
-    sweep.run(config)
-    report.run(config)
+    failures = []
+    for stage in (classify, sweep):
+        try:
+            stage.run(config)
+        except TrialsFailedError as error:
+            failures.append(str(error))
+    if config.run.dry_run:
+        return
+    # What has failed just now is not tried again for the report.
+    report.run(replace(config, report=replace(config.report, run_missing=False)))
     say(f"Read the report: {report.report_file(config)}")
     say("Compare the runs in the MLflow UI: make ui")
+    if failures:
+        raise TrialsFailedError("\n".join(failures))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from pipeline.config import Config
+from pipeline.config import Config, Run
 from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trials import describe, run_missing
-from pipeline.sweeps.plan import CLASSIFICATION, classification_trials, plan
+from pipeline.sweeps.claims import claimed, owner
+from pipeline.sweeps.plan import CLASSIFICATION, classification_trials
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
@@ -19,9 +20,15 @@ def run(config: Config) -> None:
     """Train and measure the trials that have no finished run, and print the figures of all."""
     images = catalog.prepare(config.data, config.run, "digits")
     store = open_store(config.run)
-    experiment_id = experiment(store, images.manifest)
-    planned = plan(classification_trials(config, images), images, CLASSIFICATION, store, experiment_id)
-    runs = run_missing("classify", planned, images, CLASSIFICATION, store, experiment_id, config.run)
+    name, digest = experiment_name(images.manifest), images.manifest.digest
+    experiment_id = (
+        store.find_experiment(name, digest) or "" if config.run.dry_run else experiment(store, images.manifest)
+    )
+    trials = classification_trials(config, images)
+    results = run_missing("classify", trials, images, CLASSIFICATION, store, experiment_id, config.run)
+    if config.run.dry_run:
+        return
+    runs = results.runs
     table(
         f"Classifying {images.manifest.title}",
         [
@@ -35,18 +42,21 @@ def run(config: Config) -> None:
             for run in runs
         ],
     )
-    together = summarise(store, experiment_id, images, runs) if len(runs) > 1 else None
+    together = summarise(config.run, store, experiment_id, images, runs) if len(runs) > 1 else None
     if together is not None:
         say(f"classify  {len(runs)} networks together: test accuracy {together:.2%}")
     say(f"classify  {len(runs)} trials finished")
+    results.require_all()
 
 
-def summarise(store: TrackingStore, experiment_id: str, images: ImageStore, runs: Sequence[RunRecord]) -> float:
+def summarise(
+    run: Run, store: TrackingStore, experiment_id: str, images: ImageStore, runs: Sequence[RunRecord]
+) -> float:
     """Write the summary run of these seeds, unless it is there; the accuracy of their mean probability.
 
     The networks' number is that of the seeds asked for: nothing is chosen by looking at test images.
     """
-    members = " ".join(sorted(run.run_id for run in runs))
+    members = " ".join(sorted(one.run_id for one in runs))
     for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
         if summary.tags.get(keys.MEMBERS) == members:
             return summary.metrics[keys.ENSEMBLE_ACCURACY]
@@ -55,13 +65,14 @@ def summarise(store: TrackingStore, experiment_id: str, images: ImageStore, runs
     from pipeline.tracking.runs import recording
 
     first, end = images.manifest.splits["test"]
-    logits = [store.array(run.run_id, keys.TEST_LOGITS) for run in runs]
+    logits = [store.array(one.run_id, keys.TEST_LOGITS) for one in runs]
     together = ensemble_accuracy(logits, images.labels[first:end])
-    single = estimate([run.metrics[keys.TEST_ACCURACY] for run in runs])
+    single = estimate([one.metrics[keys.TEST_ACCURACY] for one in runs])
     fingerprint = hashlib.sha256(members.encode()).hexdigest()
-    tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest}
+    tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest, keys.OWNER: owner(run)}
     name = f"summary · {runs[0].params['model']} · {len(runs)} seeds"
-    with recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags) as recorder:
+    recorded = recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags)
+    with claimed(run, fingerprint), recorded as recorder:
         recorder.metrics({keys.ENSEMBLE_ACCURACY: together, "summary/accuracy": single.mean})
         recorder.tag(keys.NOTE, f"One network: {single.text(2, '%')}. Their mean probability: {together:.2%}.")
     return together

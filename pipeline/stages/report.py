@@ -31,6 +31,8 @@ def run(config: Config) -> None:
             if not done and can_run(config, role):
                 stage.run(config)
                 parts[role] = find(config, store)
+    if config.run.dry_run:
+        return
 
     demo = config.data.choice == "demo"
     file = report_file(config)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pipeline.config import Config, Sweep, variance_text
+from pipeline.config import Config, Run, Sweep, variance_text
 from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
 from pipeline.stages.trials import describe, require_known, run_missing
-from pipeline.sweeps.plan import DENOISING, denoising_trials, plan, sweep_key
+from pipeline.sweeps.claims import claimed, owner
+from pipeline.sweeps.plan import DENOISING, denoising_trials, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
@@ -21,13 +22,22 @@ def run(config: Config) -> None:
     require_settings_of_known(config.sweep)
     images = catalog.prepare(config.data, config.run, "colour")
     store = open_store(config.run)
-    experiment_id = experiment(store, images.manifest, config.sweep.clip)
-    planned = plan(denoising_trials(config, images), images, DENOISING, store, experiment_id)
-    runs = run_missing("sweep", planned, images, DENOISING, store, experiment_id, config.run)
-    key = sweep_key(planned)
+    name, digest = experiment_name(images.manifest, config.sweep.clip), images.manifest.digest
+    experiment_id = (
+        store.find_experiment(name, digest) or ""
+        if config.run.dry_run
+        else experiment(store, images.manifest, config.sweep.clip)
+    )
+    results = run_missing(
+        "sweep", denoising_trials(config, images), images, DENOISING, store, experiment_id, config.run
+    )
+    if config.run.dry_run:
+        return
+    runs, key = results.runs, sweep_key(results.planned)
     for finished in runs:
         store.add_to_sweep(finished, key)
-    summarise(store, experiment_id, key, images.manifest, runs)
+    if runs:
+        summarise(config.run, store, experiment_id, key, images.manifest, runs)
     table(
         f"Denoising {images.manifest.title}",
         [
@@ -43,6 +53,7 @@ def run(config: Config) -> None:
         ],
     )
     say(f"sweep     {key}: {len(runs)} trials finished")
+    results.require_all()
 
 
 def require_settings_of_known(sweep: Sweep) -> None:
@@ -69,19 +80,27 @@ def experiment(store: TrackingStore, manifest: Manifest, clip: bool) -> str:
 
 
 def summarise(
-    store: TrackingStore, experiment_id: str, key: str, manifest: Manifest, runs: Sequence[RunRecord]
+    run: Run, store: TrackingStore, experiment_id: str, key: str, manifest: Manifest, runs: Sequence[RunRecord]
 ) -> None:
-    """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now."""
-    fingerprint = hashlib.sha256("".join(sorted(run.run_id for run in runs)).encode()).hexdigest()
-    summaries = store.finished(experiment_id, keys.KIND_SUMMARY)
-    run_id = next((run.run_id for run in summaries if run.tags.get(keys.FINGERPRINT) == fingerprint), None)
-    if run_id is None:
-        run_id = write_summary(store, experiment_id, key, fingerprint, manifest, runs)
-    store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
+    """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now.
+
+    A sweep has one summary: one of fewer or of other runs of the same trials is thrown away.
+    """
+    fingerprint = hashlib.sha256("".join(sorted(one.run_id for one in runs)).encode()).hexdigest()
+    tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest, keys.OWNER: owner(run)}
+    with claimed(run, fingerprint):
+        query = f"tags.{keys.KIND} = '{keys.KIND_SUMMARY}' and tags.{keys.SWEEP} = '{key}'"
+        earlier = store.search(experiment_id, query)
+        current = [one for one in earlier if one.tags[keys.FINGERPRINT] == fingerprint and keys.COMPLETE in one.tags]
+        run_id = current[-1].run_id if current else write_summary(store, experiment_id, fingerprint, tags, runs)
+        store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
+        for one in earlier:
+            if one.run_id != run_id:
+                store.delete(one.run_id)
 
 
 def write_summary(
-    store: TrackingStore, experiment_id: str, key: str, fingerprint: str, manifest: Manifest, runs: Sequence[RunRecord]
+    store: TrackingStore, experiment_id: str, fingerprint: str, tags: Mapping[str, str], runs: Sequence[RunRecord]
 ) -> str:
     """Mean over seeds a model and variance, as metrics, as a table and as a plot, in a run of its own; its id."""
     from pipeline.reporting import collect, figures
@@ -89,8 +108,8 @@ def write_summary(
 
     results = collect.denoising_results(runs)
     rows = collect.denoising_summary(results)
-    tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest}
-    with recording(store, experiment_id, f"summary · sweep {key}", keys.KIND_SUMMARY, fingerprint, tags) as recorder:
+    name = f"summary · sweep {tags[keys.SWEEP]}"
+    with recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags) as recorder:
         for row in rows:
             label = f"{row.model} {variance_text(row.variance)}"
             recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})

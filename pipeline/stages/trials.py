@@ -2,48 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from pipeline.config import Run
-from pipeline.console import say
+from pipeline.config import Run, Trial
+from pipeline.console import Board, complain, say
 from pipeline.data.store import ImageStore, Manifest
-from pipeline.errors import UserError
-from pipeline.sweeps.plan import CLASSIFICATION, Planned, plan
+from pipeline.errors import TrialsFailedError, UserError
+from pipeline.interruption import interrupted
+from pipeline.sweeps.claims import close_abandoned, owner
+from pipeline.sweeps.plan import CLASSIFICATION, Planned, plan, seconds_left
+from pipeline.tracking import keys
+from pipeline.tracking.environment import command_tags
 from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.tracking.trouble import suppress_trouble
+
+if TYPE_CHECKING:
+    from pipeline.sweeps.attempt import Outcome
+    from pipeline.sweeps.trial import Site
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of a stage, and the runs of those that are finished."""
+
+    planned: list[Planned]
+    failures: dict[str, str]
+    """Name of a trial → why it failed, or was not tried."""
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """In the order of the trials."""
+        return [one.run for one in self.planned if one.run is not None]
+
+    def require_all(self) -> None:
+        """Raises `TrialsFailedError` with what failed and how to go on."""
+        if self.failures:
+            lines = [f"failed: {len(self.failures)} of {len(self.planned)} trials"]
+            lines += [f"  {name}: {reason}" for name, reason in self.failures.items()]
+            lines += ["The same command tries these again; what is finished stays as it is."]
+            raise TrialsFailedError("\n".join(lines))
 
 
 def run_missing(
     stage: str,
-    planned: Sequence[Planned],
+    trials: Sequence[Trial],
     images: ImageStore,
     recipe: str,
     store: TrackingStore,
     experiment_id: str,
     run: Run,
-) -> list[RunRecord]:
-    """Run the trials that have no finished run, one after the other; returns the run of every trial, in order."""
+) -> Results:
+    """Run the trials that have no finished run. One that fails does not keep the others from being run."""
+    if not run.dry_run:
+        close_abandoned(store, experiment_id, run)
+    planned = plan(trials, images, recipe, store, experiment_id, run)
     for one in planned:
-        say(f"{stage:9} {one.trial.name}: {what_happens(one, run)}")
-    missing = [one for one in planned if one.run is None]
-    if missing:
-        from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
-        from pipeline.sweeps.trial import run_trial
+        say(f"{stage:9} {one.trial.name}: {one.what}")
+    todo = [one for one in planned if one.run is None]
+    if not todo:
+        return Results(planned, {})
 
-        for one in missing:
-            require_known(one.trial.model, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
-        for one in missing:
-            run_trial(one, images, store, experiment_id, run)
-        planned = plan([one.trial for one in planned], images, recipe, store, experiment_id)
-    return [one.run for one in planned if one.run is not None]
+    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+    from pipeline.sweeps.engines import divided, run_all
+    from pipeline.sweeps.trial import Site
+
+    for one in todo:
+        require_known(one.trial.model, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
+    run = divided(run, len(planned))
+    say(f"{stage:9} {len(todo)} of {len(planned)} trials to run{estimate(planned, run)}")
+    if run.dry_run:
+        return Results(planned, {})
+    site = Site(images.folder, images.manifest.digest, experiment_id, owner(run), run, command_tags())
+    try:
+        with closing(run_all(todo, site, images, store)) as outcomes:
+            failures, hopeless = followed(todo, outcomes, site, store)
+    except (KeyboardInterrupt, Exception) as error:
+        if interrupted(error):
+            close_abandoned(store, experiment_id, run)
+        raise
+    if hopeless:
+        Results(planned, failures).require_all()
+    planned = plan(trials, images, recipe, store, experiment_id, Run(home=run.home))
+    return Results(planned, failures)
 
 
-def what_happens(one: Planned, run: Run) -> str:
-    """What is done about a trial."""
-    if one.run:
-        return f"reuse (done, run {one.run.run_id[:8]})"
-    checkpoints = (run.cache / "trials" / one.identity.fingerprint).glob("*/checkpoint.pt")
-    return "resume" if any(checkpoints) else "run"
+def followed(
+    todo: Sequence[Planned], outcomes: Iterable[Outcome | None], site: Site, store: TrackingStore
+) -> tuple[dict[str, str], bool]:
+    """Watch trials being run; name of each that failed or was not tried → why, and whether all others would fail."""
+    names = {one.identity.fingerprint: one.trial.name for one in todo}
+    failures: dict[str, str] = {}
+    elsewhere = site.run.engine == "ray" or site.run.jobs != 1
+    with Board(names.values() if elsewhere else []) as board:
+        for outcome in outcomes:
+            if outcome is None:
+                with suppress_trouble():
+                    look(board, names, site, store)
+                continue
+            name = names.pop(outcome.fingerprint)
+            if elsewhere:
+                board.show(name, "done" if outcome.error is None else f"failed: {outcome.error}")
+            if outcome.error is None:
+                continue
+            failures[name] = outcome.error
+            if outcome.hopeless:
+                return failures | dict.fromkeys(names.values(), f"not tried: {outcome.error}"), True
+            if outcome.traceback:
+                complain(outcome.traceback)
+            for run in store.of_trial(site.experiment_id, outcome.fingerprint):
+                if run.status == "RUNNING" and run.tags.get(keys.OWNER) == site.owner:
+                    store.close(run.run_id, "FAILED", outcome.error)  # its process is dead
+    return failures, False
+
+
+def look(board: Board, names: dict[str, str], site: Site, store: TrackingStore) -> None:
+    """Show how the trials under way get on, as their runs tell it."""
+    for run in store.running(site.experiment_id, site.owner):
+        name = names.get(run.tags.get(keys.FINGERPRINT, ""))
+        if name is None:
+            continue
+        epochs = len(store.history(run.run_id, keys.TRAIN_LOSS))
+        figures = {key: value for key, value in run.metrics.items() if key.startswith(("train/", "val/"))}
+        text = "  ".join(f"{key} {value:.4g}" for key, value in sorted(figures.items()))
+        board.show(name, f"epoch {epochs}  {text}" if epochs else "running")
+
+
+def estimate(planned: Sequence[Planned], run: Run) -> str:
+    """How long the rest will take, in words, if trials like it have been run."""
+    seconds = seconds_left(planned)
+    if seconds is None:
+        return ""
+    assert run.jobs != "auto"
+    return f", about {math.ceil(seconds / run.jobs / 60)} min"
 
 
 def describe(manifest: Manifest, what: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from pipeline.config import ClassificationTrial, Config, DenoisingTrial, Training, Trial
+from pipeline.config import ClassificationTrial, Config, DenoisingTrial, Run, Training, Trial
 from pipeline.data.store import ImageStore
+from pipeline.sweeps.claims import trials_folder
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -22,11 +25,17 @@ UNTRAINED = Training()
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial, and the finished run of it if there is one."""
+    """A trial, the finished run of it if there is one, and else what is to be done about it."""
 
     trial: Trial
     identity: Identity
     run: RunRecord | None
+    what: str
+    """Reuse, resume or run, and why."""
+    seconds: float | None = None
+    """How long it will take, where trials like it have been run; not known of one that is resumed."""
+    superseded: frozenset[str] = frozenset()
+    """Ids of finished runs that are not to count."""
 
 
 def classification_trials(config: Config, images: ImageStore) -> list[ClassificationTrial]:
@@ -70,15 +79,74 @@ def denoising_trials(config: Config, images: ImageStore) -> list[DenoisingTrial]
 
 
 def plan(
-    trials: Sequence[Trial], images: ImageStore, recipe: str, store: TrackingStore, experiment_id: str
+    trials: Sequence[Trial], images: ImageStore, recipe: str, store: TrackingStore, experiment_id: str, run: Run
 ) -> list[Planned]:
-    """Match trials with finished runs: one query, whatever the number of trials."""
-    finished = {run.tags.get(keys.FINGERPRINT): run for run in store.finished(experiment_id, keys.KIND_TRIAL)}
-    identities = [identify(trial, images, recipe) for trial in trials]
-    return [
-        Planned(trial, identity, finished.get(identity.fingerprint))
-        for trial, identity in zip(trials, identities, strict=True)
-    ]
+    """Match trials with runs: one query, whatever the number of trials. No experiment (""): nothing has been run."""
+    runs = Runs(store.trials(experiment_id) if experiment_id else [])
+    return [planned_one(trial, identify(trial, images, recipe), runs, store, run) for trial in trials]
+
+
+class Runs:
+    """The runs that a plan is made from, by what it asks of them."""
+
+    def __init__(self, runs: Sequence[RunRecord]) -> None:
+        self.finished: dict[str, list[RunRecord]] = {}
+        self.unfinished: dict[str, RunRecord] = {}
+        self.code: dict[str, dict[str, str]] = {}
+        """What it was made with, by the rest of an identity; the newest."""
+        self.seconds: dict[str, float] = {}
+        """Of the newest trial that differs by no more than seed and variance."""
+        for run in runs:
+            fingerprint = run.tags.get(keys.FINGERPRINT, "")
+            if run.status == "FINISHED" and keys.COMPLETE in run.tags:
+                self.finished.setdefault(fingerprint, []).append(run)
+                identity = json.loads(run.tags[keys.IDENTITY])
+                self.code[without_code(identity)] = identity["code"]
+                self.seconds[kind_of(identity)] = run.metrics.get(keys.TOTAL_SECONDS, 0.0)
+            else:
+                self.unfinished[fingerprint] = run
+
+
+def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingStore, run: Run) -> Planned:
+    """What is to be done about one trial."""
+    finished = runs.finished.get(identity.fingerprint, [])
+    if finished and not run.force:
+        return Planned(trial, identity, finished[-1], f"reuse (done, run {finished[-1].run_id[:8]})")
+    parts = json.loads(identity.text)
+    superseded = frozenset(one.run_id for one in finished)
+    unfinished = runs.unfinished.get(identity.fingerprint)
+    if unfinished and any((trials_folder(run) / identity.fingerprint).glob("*/checkpoint.pt")):
+        epochs = max((step for step, _ in store.history(unfinished.run_id, keys.TRAIN_LOSS)), default=0)
+        what = f"resume (run {unfinished.run_id[:8]}, broken off after {epochs} epochs)"
+        return Planned(trial, identity, None, what, None, superseded)
+    code = runs.code.get(without_code(parts), {})
+    changed = sorted(name for name in code.keys() | parts["code"].keys() if code.get(name) != parts["code"].get(name))
+    if finished:
+        why = "again, as asked"
+    elif unfinished:
+        why = f"run {unfinished.run_id[:8]} {unfinished.tags.get(keys.FAILURE, 'was broken off at once')}"
+    elif code:
+        why = f"{', '.join(name.removeprefix('pipeline.') for name in changed)} changed"
+    else:
+        why = "new"
+    return Planned(trial, identity, None, f"run ({why})", runs.seconds.get(kind_of(parts)), superseded)
+
+
+def without_code(identity: dict[str, Any]) -> str:
+    """What a trial is, whatever the code."""
+    return json.dumps([identity["kind"], identity["trial"], identity["data"]], sort_keys=True)
+
+
+def kind_of(identity: dict[str, Any]) -> str:
+    """What decides how long a trial takes."""
+    trial = {name: value for name, value in identity["trial"].items() if name not in ("seed", "variance")}
+    return json.dumps([identity["kind"], trial], sort_keys=True)
+
+
+def seconds_left(planned: Iterable[Planned]) -> float | None:
+    """How long the trials to run will take one after the other, if that is known of each."""
+    times = [one.seconds for one in planned if one.run is None]
+    return sum(time for time in times if time is not None) if None not in times else None
 
 
 def sweep_key(planned: Sequence[Planned]) -> str:

@@ -20,13 +20,19 @@ PACKAGES = ("torch", "torchvision", "mlflow", "numpy", "scikit-image")
 def environment_tags() -> dict[str, str]:
     """Tags that every run carries."""
     tags = {
-        "mlflow.user": user(),
+        **command_tags(),
         "mlflow.source.name": "python -m pipeline",
-        keys.COMMAND: shlex.join(["python", "-m", "pipeline", *sys.argv[1:]]),
         f"{keys.VERSIONS}python": platform.python_version(),
         "platform": platform.platform(),
     }
     tags |= {f"{keys.VERSIONS}{package}": version(package) for package in PACKAGES}
+    return tags
+
+
+@cache
+def command_tags() -> dict[str, str]:
+    """What only the process that was started by the user knows: the command, the user, the commit."""
+    tags = {"mlflow.user": user(), keys.COMMAND: shlex.join(["python", "-m", "pipeline", *sys.argv[1:]])}
     commit = git("rev-parse", "HEAD")
     if commit:
         tags[keys.COMMIT] = commit

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -20,11 +22,14 @@ from pipeline.interruption import interrupted
 from pipeline.tracking import keys
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.store import TrackingStore
+from pipeline.tracking.trouble import server_is_away, trouble
 
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -83,12 +88,20 @@ class Recorder:
     def dataset(self, images: ImageStore, context: str) -> None:
         """What the run was computed from, under our own digest."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         manifest = images.manifest
         source = json.dumps({"files": [vars(file) for file in manifest.sources]})
         # MLflow takes at most 36 characters of digest.
         dataset = Dataset(manifest.title, manifest.digest[:32], "local", source)
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        try:
+            self.client.log_inputs(self.run_id, inputs)
+        except MlflowException as error:
+            if "datasets" not in str(error):
+                raise
+            # Two trials were the first to name this dataset: it can be there only once, and now it is.
+            self.client.log_inputs(self.run_id, inputs)
 
     def model(self, model: torch.nn.Module, name: str, example: torch.Tensor) -> None:
         """The model in torch's export format, which loads without this project's code and without pickle.
@@ -150,11 +163,25 @@ def recording(
         recorder.tag(keys.COMPLETE, "1")
         if resume:
             recorder.forget_failure()
+        mlflow.end_run("FINISHED")
     except BaseException as error:
-        if interrupted(error):
-            mlflow.end_run("KILLED")
-            raise
-        recorder.tag(keys.FAILURE, f"{type(error).__name__}: {error}")
-        mlflow.end_run("FAILED")
+        end_broken_off(recorder, error)
         raise
-    mlflow.end_run("FINISHED")
+
+
+def end_broken_off(recorder: Recorder, error: BaseException) -> None:
+    """Close a run as KILLED or FAILED, with the reason. What can't be closed now, the next command closes."""
+    import mlflow
+
+    if server_is_away(error):
+        # This process is about to give up; nothing that it still tells the server should wait for minutes again.
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    try:
+        if not interrupted(error):
+            recorder.tag(keys.FAILURE, f"{type(error).__name__}: {error}")
+            recorder.text("".join(traceback.format_exception(error)), "traceback.txt")
+        mlflow.end_run("KILLED" if interrupted(error) else "FAILED")
+    except Exception as another:
+        if interrupted(another) or trouble(another) is None:
+            raise
+        logger.warning("run %s is left open: %s. The next command closes it.", recorder.run_id, trouble(another))

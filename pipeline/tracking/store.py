@@ -29,8 +29,12 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server may be away for four minutes: a call waits 0, 4, 8, 16, 32, 64 and 120 seconds between its tries.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
 }
 PAGE = 5000
+SECONDS_TO_ANSWER = 10
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,14 @@ class TrackingStore:
         query = f"tags.{keys.KIND} = '{kind}' and tags.`{keys.COMPLETE}` = '1' and attributes.status = 'FINISHED'"
         return self.search(experiment_id, query)
 
+    def trials(self, experiment_id: str) -> list[RunRecord]:
+        """Every run of a trial, finished or not, oldest first."""
+        return self.search(experiment_id, f"tags.{keys.KIND} = '{keys.KIND_TRIAL}'")
+
+    def running(self, experiment_id: str, owner: str) -> list[RunRecord]:
+        """The runs of a home that are not ended, whether anybody is at them or not."""
+        return self.search(experiment_id, f"attributes.status = 'RUNNING' and tags.`{keys.OWNER}` = '{owner}'")
+
     def of_trial(self, experiment_id: str, fingerprint: str) -> list[RunRecord]:
         """Every run of a trial, finished or not, oldest first."""
         query = f"tags.{keys.KIND} = '{keys.KIND_TRIAL}' and tags.{keys.FINGERPRINT} = '{fingerprint}'"
@@ -147,6 +159,16 @@ class TrackingStore:
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run, also of one that has ended."""
         self.client.set_tag(run_id, key, value)
+
+    def close(self, run_id: str, status: str, reason: str | None = None) -> None:
+        """End a run that nobody is at any more, as KILLED or FAILED."""
+        if reason is not None:
+            self.tag(run_id, keys.FAILURE, reason)
+        self.client.set_terminated(run_id, status)
+
+    def delete(self, run_id: str) -> None:
+        """Move a run to MLflow's trash."""
+        self.client.delete_run(run_id)
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every point of a metric, in the order they were logged."""
@@ -179,10 +201,11 @@ def store_uri(run: Run) -> str:
     return run.tracking_uri or f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
 
 
-def open_store(run: Run) -> TrackingStore:
+def open_store(run: Run, patient: bool = False) -> TrackingStore:
     """Open the tracking store; a local one is created whole first, by one process at a time.
 
     Several processes opening a fresh SQLite file at once would each run MLflow's migrations, and most of them die.
+    Raises `UserError` where no server answers, unless `patient`: then whatever is asked of it waits for minutes.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -191,10 +214,23 @@ def open_store(run: Run) -> TrackingStore:
     if artifacts:
         create_sqlite(Path(uri.removeprefix("sqlite:///")), artifacts)
 
+    if uri.startswith("http") and not patient:
+        require_server(uri)
+
     import mlflow
 
     mlflow.set_tracking_uri(uri)
     return TrackingStore(uri, mlflow.MlflowClient(), artifacts)
+
+
+def require_server(uri: str) -> None:
+    """Refuse an address where no MLflow answers."""
+    import requests
+
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
+    except requests.RequestException as error:
+        raise UserError(f"no MLflow server answers at {uri} ({type(error).__name__}); start it") from error
 
 
 def create_sqlite(file: Path, artifacts: Path) -> None:

@@ -15,7 +15,7 @@ from pipeline.config import PROJECT_ROOT
 from pipeline.data.store import ImageStore
 from pipeline.reporting import collect, figures, grids
 from pipeline.reporting.render import render
-from pipeline.sweeps.trial import misclassified
+from pipeline.sweeps.record import misclassified
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 

@@ -1,0 +1,66 @@
+"""Who is at a run: one process at a time, known by a lock that its end releases, however it ends."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.config import Run
+from pipeline.tracking import keys
+from pipeline.tracking.store import TrackingStore
+
+SECONDS_TO_DIE = 10.0
+"""How long the processes of a sweep that was killed may keep their locks."""
+
+
+class ClaimedError(Exception):
+    """Another process is at the same run."""
+
+
+@contextmanager
+def claimed(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Iterator[None]:
+    """Be the only process at the runs of a fingerprint. Raises `ClaimedError` if another goes on being it."""
+    file = trials_folder(run) / f"{fingerprint}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        raise ClaimedError("another process is at it; the same command takes its result when it has ended") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def close_abandoned(store: TrackingStore, experiment_id: str, run: Run) -> None:
+    """End as KILLED the runs of this home that a process left open when it died."""
+    for one in store.running(experiment_id, owner(run)):
+        try:
+            with claimed(run, one.tags[keys.FINGERPRINT]):
+                store.close(one.run_id, "KILLED")
+        except ClaimedError:
+            continue  # somebody is at it
+
+
+def owner(run: Run) -> str:
+    """A name of this home's own, which moves with it: several homes may share a tracking store."""
+    file = run.cache / "owner"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all, and the first stays: two commands may start at once.
+        building = file.with_name(f"owner.{uuid.uuid4().hex}")
+        building.write_text(uuid.uuid4().hex, encoding="utf-8")
+        with suppress(FileExistsError):
+            file.hardlink_to(building)
+        building.unlink()
+    return file.read_text(encoding="utf-8")
+
+
+def trials_folder(run: Run) -> Path:
+    """Where locks and checkpoints of trials are kept."""
+    return run.cache / "trials"

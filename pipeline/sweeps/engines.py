@@ -1,0 +1,59 @@
+"""What runs the trials of a plan: this process, several of this machine, or a Ray cluster. The results are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import joblib
+import torch
+
+from pipeline.config import Run
+from pipeline.console import TrainingProgress
+from pipeline.data.store import ImageStore
+from pipeline.sweeps.attempt import Outcome, attempt
+from pipeline.sweeps.on_ray import on_ray
+from pipeline.sweeps.plan import Planned
+from pipeline.sweeps.processes import in_processes
+from pipeline.sweeps.trial import Site
+from pipeline.tracking.store import TrackingStore
+
+
+def run_all(
+    todo: Sequence[Planned], site: Site, images: ImageStore, store: TrackingStore
+) -> Generator[Outcome | None, None, None]:
+    """The outcome of each trial as it ends, and None now and then while trials run elsewhere."""
+    if site.run.engine == "ray":
+        return on_ray(todo, site)
+    jobs = min(number_of_jobs(site.run, len(todo)), len(todo))
+    return in_processes(todo, site, jobs) if jobs > 1 else here(todo, site, images, store)
+
+
+def here(
+    todo: Sequence[Planned], site: Site, images: ImageStore, store: TrackingStore
+) -> Generator[Outcome, None, None]:
+    """One after the other, in this process, each with a progress bar of its own."""
+    for one in todo:
+        yield attempt(one, site, images, store, [TrainingProgress(one.trial.name)])
+
+
+def divided(run: Run, trials: int) -> Run:
+    """The run with as many jobs and threads a trial as there are for a sweep of so many trials.
+
+    The number of trials is of all, done or not: what is resumed has as many threads as it began with, and its bits.
+    """
+    jobs = number_of_jobs(run, trials)
+    threads = run.threads or (max(1, cores() // jobs) if jobs > 1 or run.engine == "ray" else 0)
+    return replace(run, jobs=jobs, threads=threads)
+
+
+def number_of_jobs(run: Run, trials: int) -> int:
+    """Trials at a time. auto: one a core, which benchmarks/parallel.py finds fastest; a GPU takes them one by one."""
+    if run.jobs != "auto":
+        return run.jobs
+    return 1 if torch.cuda.is_available() and run.device != "cpu" else max(1, min(cores(), trials))
+
+
+def cores() -> int:
+    """Physical cores that this process may use."""
+    return int(joblib.cpu_count(only_physical_cores=True))

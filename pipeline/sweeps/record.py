@@ -1,0 +1,116 @@
+"""What a run of a trial holds: params, figures, pictures, the model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from pipeline.config import ClassificationTrial, DenoisingTrial, Trial
+from pipeline.data.mnist_doubts import doubted_in
+from pipeline.data.store import ImageStore
+from pipeline.metrics.classification import confusion_matrix
+from pipeline.reporting import figures, grids
+from pipeline.sweeps.plan import BASELINES
+from pipeline.tracking import keys
+from pipeline.tracking.runs import Recorder
+from pipeline.training.build import in_memory_format
+from pipeline.training.classification import ClassificationResult
+from pipeline.training.denoising import DenoisingResult
+
+HARDEST = 30
+
+
+def params(trial: Trial) -> dict[str, object]:
+    """The same keys with the same types for every trial, or MLflow's comparison drops runs: an untrained one has 0."""
+    training = trial.training
+    trained = trial.model not in BASELINES
+    common = {
+        "model": trial.model,
+        "seed": trial.seed,
+        "settings": json.dumps(trial.settings, sort_keys=True),
+        "epochs": training.epochs if trained and not (training.steps or training.seconds) else 0,
+        "seconds": training.seconds or 0 if trained else 0,
+        "optimizer": training.optimizer if trained else "none",
+        "batch_size": training.batch_size if trained else 0,
+        "lr": training.learning_rate if trained else 0,
+        "weight_decay": training.weight_decay if trained else 0,
+        "dataset": trial.dataset,
+        "validation": trial.validation,
+    }
+    if isinstance(trial, ClassificationTrial):
+        limits = {f"augment_{name}": limit for name, limit in asdict(trial.augmentation).items()}
+        return {**common, "label_smoothing": trial.label_smoothing, **limits}
+    assert isinstance(trial, DenoisingTrial)
+    untrained = {} if trained else {"steps": 0}
+    return {**common, **untrained, "variance": trial.variance, "clip": trial.clip}
+
+
+def record_network(recorder: Recorder, result: ClassificationResult | DenoisingResult) -> None:
+    """What is known only when the network has been built."""
+    recorder.params({"precision": result.precision, "params_n": result.parameters})
+
+
+def record_classifier(recorder: Recorder, result: ClassificationResult, images: ImageStore) -> None:
+    """Final figures, the confusion matrix, the misclassified digits, and the model."""
+    recorder.metrics(result.metrics)
+    test = images.split("test")
+    labels = torch.from_numpy(images.labels[test.start : test.stop]).long()
+    classes = images.manifest.classes
+    title = f"{images.manifest.title}: {len(labels):,} test images, accuracy {result.metrics[keys.TEST_ACCURACY]:.2%}"
+    matrix = confusion_matrix(result.test_logits, labels)
+    recorder.figure(figures.confusion(matrix, classes, title), "confusion_matrix.png")
+    recorder.array(result.test_logits.numpy(), keys.TEST_LOGITS)
+    wrong = misses(result.test_logits, labels)
+    doubted = doubted_in(images)
+    recorder.text(wrong.assign(label_in_doubt=wrong["image"].isin(doubted)).to_csv(index=False), "misses.csv")
+    recorder.metrics({keys.TEST_MISSES: len(wrong)})
+    if doubted:
+        recorder.metrics({keys.TEST_MISSES_IN_DOUBT: int(wrong["image"].isin(doubted).sum())})
+    recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
+    recorder.model(plain(result.model), "classifier", pixels(images, [0, 1]))
+
+
+def misses(logits: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
+    """A row a wrong answer, the most confident first: image (index in the test split), label, predicted, confidence."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    columns = {"image": wrong, "label": labels[wrong], "predicted": predicted[wrong], "confidence": confidence[wrong]}
+    table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
+    return table.sort_values("confidence", ascending=False, kind="stable")
+
+
+def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:
+    """The wrong answers, the most confident first."""
+    wrong = misses(logits, labels)
+    worst = wrong.head(HARDEST)
+    test = images.split("test")
+    captions = [f"{row.label} → {row.predicted} ({row.confidence:.0%})" for row in worst.itertuples()]
+    title = f"{len(wrong)} of {len(labels):,} test images misclassified: true → predicted (confidence)"
+    if len(wrong) > HARDEST:
+        title += f", the {HARDEST} most confident"
+    return grids.digit_grid(pixels(images, [test[image] for image in worst["image"]]), captions, title)
+
+
+def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: DenoisingTrial, images: ImageStore) -> None:
+    """Final figures, the ten examples, and the model if there is anything to keep."""
+    recorder.metrics(result.metrics)
+    shown = result.examples
+    recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), "examples/grid")
+    title = f"{trial.name}: ten test images, PSNR of each below it"
+    recorder.figure(grids.labelled_grid(shown.clean, shown.noisy, shown.denoised, title), "grid.png")
+    if result.parameters:
+        recorder.model(plain(result.model), "denoiser", shown.noisy[:2])
+
+
+def plain(model: torch.nn.Module) -> torch.nn.Module:
+    """The model as its export wants it: weights in plain order."""
+    return in_memory_format(model, torch.contiguous_format)
+
+
+def pixels(images: ImageStore, indices: list[int]) -> torch.Tensor:
+    """Images of a store as (n, c, h, w) float32 in [0, 1]."""
+    return torch.from_numpy(images.images[indices]).float() / 255

@@ -1,0 +1,133 @@
+"""Trials in several processes: the same results, and what happens when something fails or dies."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.config import Run
+from pipeline.tracking import keys
+from pipeline.tracking.store import open_store
+from tests.conftest import Pipeline, run_pipeline
+from tests.sweeps.sweeping import FOUR, SWEEP, all_runs, figures, started, wait_for, workers_of
+
+
+def test_several_at_a_time_give_the_figures_of_one_after_the_other(
+    pipeline: Pipeline, home: Path, prepared_home: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(prepared_home, other)
+    parallel = pipeline(*SWEEP, FOUR, "--run.jobs=2")
+    assert parallel.returncode == 0, parallel.stderr
+    assert parallel.stdout.count(": done") == 4
+    assert re.search(r"autoencoder · σ²=0.1 · seed 0: epoch 1  train/loss \d", parallel.stdout)
+    serial = run_pipeline(*SWEEP, FOUR, f"--run.home={other}")
+    assert serial.returncode == 0, serial.stderr
+    assert figures(home) == figures(other)
+
+
+def test_a_failing_trial_leaves_the_others_alone(pipeline: Pipeline, home: Path) -> None:
+    """Both engines say at the end what failed and how to go on; what is finished is not touched by the next try."""
+    exploding = ("--sweep.training.learning_rate=1e30", FOUR)
+    for jobs in ("1", "2"):
+        done = pipeline(*SWEEP, *exploding, f"--run.jobs={jobs}")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        first, *failures, last = done.stderr.splitlines()
+        assert first == "failed: 2 of 4 trials"
+        assert all(re.search(r"autoencoder .*: the loss is (nan|inf) at step \d+", line) for line in failures)
+        assert "same command" in last
+    assert done.stdout.count("noisy") >= 2
+    assert done.stdout.count(": reuse (done") == 2
+    assert re.search(r"autoencoder · σ²=0.1 · seed 0: run \(run \w+ NonFiniteLossError", done.stdout)
+    trials = [run for run in all_runs(home) if run.tags[keys.KIND] == keys.KIND_TRIAL]
+    assert sorted(run.status for run in trials) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+
+
+@pytest.mark.slow
+def test_a_plan_says_why_and_does_nothing(pipeline: Pipeline, home: Path) -> None:
+    dry = pipeline(*SWEEP, FOUR, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert dry.stdout.count(": run (new)") == 4
+    assert open_store(Run(home=home)).experiments() == []
+
+    assert pipeline(*SWEEP, "--sweep.variances=0.01").returncode == 0
+    before = [run.run_id for run in all_runs(home)]
+    more = pipeline(*SWEEP, FOUR, "--dry-run")
+    assert more.stdout.count(": reuse (done, run") == 2
+    assert more.stdout.count(": run (new)") == 2
+    assert "2 of 4 trials to run, about 1 min" in more.stdout
+    anew = pipeline(*SWEEP, "--sweep.variances=0.01", "--run.force=true", "--dry-run")
+    assert anew.stdout.count(": run (again, as asked)") == 2
+    assert [run.run_id for run in all_runs(home)] == before
+
+
+@pytest.mark.slow
+def test_force_runs_anew_and_its_result_is_the_one_that_counts(pipeline: Pipeline, home: Path) -> None:
+    sweep = (*SWEEP, "--sweep.variances=0.01")
+    assert pipeline(*sweep).returncode == 0
+    first = {run.run_id for run in all_runs(home)}
+    done = pipeline(*sweep, "--run.force=true")
+    assert done.returncode == 0, done.stderr
+    trials = [run for run in all_runs(home) if run.tags[keys.KIND] == keys.KIND_TRIAL]
+    newer = {run.run_id for run in trials} - first
+    assert len(newer) == 2
+    third = pipeline(*sweep)
+    assert {run_id[:8] for run_id in newer} == set(re.findall(r"reuse \(done, run (\w+)\)", third.stdout))
+    summaries = [run for run in all_runs(home) if run.tags[keys.KIND] == keys.KIND_SUMMARY]
+    assert len(summaries) == 1, "a sweep has one summary, of the runs that count"
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_no_trial(home: Path) -> None:
+    sweep = started(*SWEEP, FOUR, "--sweep.training.epochs=12", "--run.jobs=2", home=home)
+    wait_for(sweep, r"autoencoder .* epoch 1 ")
+    (victim, *_) = workers_of(sweep)
+    victim.kill()
+    _, complaint = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, complaint
+    trials = [run for run in all_runs(home) if run.tags[keys.KIND] == keys.KIND_TRIAL]
+    assert [run.status for run in trials] == ["FINISHED"] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_every_process_and_run_at_once(home: Path, number: signal.Signals) -> None:
+    sweep = started(*SWEEP, FOUR, "--sweep.training.epochs=50", "--run.jobs=2", home=home)
+    wait_for(sweep, r"autoencoder .* epoch 1 ")
+    workers = workers_of(sweep)
+    sent = time.monotonic()
+    sweep.send_signal(number)
+    _, complaint = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + number, complaint
+    assert complaint == "interrupted; the same command goes on from the last checkpoint\n"
+    assert time.monotonic() - sent < 20
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+    statuses = sorted(run.status for run in all_runs(home))
+    assert set(statuses) == {"FINISHED", "KILLED"}
+    assert list((home / ".cache" / "trials").glob("*/*/checkpoint.pt")), "what was done is kept"
+    plan = run_pipeline(*SWEEP, FOUR, "--sweep.training.epochs=50", f"--run.home={home}", "--dry-run")
+    assert re.search(r"resume \(run \w+, broken off after \d+ epochs\)", plan.stdout)
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(home: Path) -> None:
+    sweep = started(*SWEEP, FOUR, "--sweep.training.epochs=50", "--run.jobs=2", home=home)
+    wait_for(sweep, r"autoencoder .* epoch 1 ")
+    workers = workers_of(sweep)
+    assert workers
+    os.kill(sweep.pid, signal.SIGKILL)
+    sweep.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    assert "RUNNING" in {run.status for run in all_runs(home)}
+    # Whatever is asked for next, nothing stays RUNNING.
+    assert run_pipeline(*SWEEP, "--sweep.variances=0.3", f"--run.home={home}").returncode == 0
+    assert {run.status for run in all_runs(home)} == {"FINISHED", "KILLED"}
