@@ -22,7 +22,7 @@ import mlflow
 
 from benchmarks.machine import machine
 
-WAYS = {"one at a time, all threads": (1, 0), "two at a time, one thread each": (2, 1), "auto": ("auto", 0)}
+WAYS = {"one at a time, all threads": (1, 0), "two at a time, one thread each": (2, 1)}
 
 
 def sweep(home: str, folder: Path | None, *options: str) -> float:

@@ -10,7 +10,7 @@ from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trials import describe, run_missing
-from pipeline.sweeps.claims import claimed, owner
+from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import CLASSIFICATION, classification_trials
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -72,7 +72,7 @@ def summarise(
     tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest, keys.OWNER: owner(run)}
     name = f"summary · {runs[0].params['model']} · {len(runs)} seeds"
     recorded = recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags)
-    with claimed(run, fingerprint), recorded as recorder:
+    with claimed(run, fingerprint, SUMMARY_PATIENCE), recorded as recorder:
         recorder.metrics({keys.ENSEMBLE_ACCURACY: together, "summary/accuracy": single.mean})
         recorder.tag(keys.NOTE, f"One network: {single.text(2, '%')}. Their mean probability: {together:.2%}.")
     return together

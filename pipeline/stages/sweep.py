@@ -11,7 +11,7 @@ from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
 from pipeline.stages.trials import describe, require_known, run_missing
-from pipeline.sweeps.claims import claimed, owner
+from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import DENOISING, denoising_trials, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -88,7 +88,7 @@ def summarise(
     """
     fingerprint = hashlib.sha256("".join(sorted(one.run_id for one in runs)).encode()).hexdigest()
     tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest, keys.OWNER: owner(run)}
-    with claimed(run, fingerprint):
+    with claimed(run, fingerprint, SUMMARY_PATIENCE):
         query = f"tags.{keys.KIND} = '{keys.KIND_SUMMARY}' and tags.{keys.SWEEP} = '{key}'"
         earlier = store.search(experiment_id, query)
         current = [one for one in earlier if one.tags[keys.FINGERPRINT] == fingerprint and keys.COMPLETE in one.tags]

@@ -82,7 +82,7 @@ def run_missing(
         with closing(run_all(todo, site, images, store)) as outcomes:
             failures, hopeless = followed(todo, outcomes, site, store)
     except (KeyboardInterrupt, Exception) as error:
-        if interrupted(error):
+        if interrupted(error) or isinstance(error, UserError):
             close_abandoned(store, experiment_id, run)
         raise
     if hopeless:
@@ -97,7 +97,9 @@ def followed(
     """Watch trials being run; name of each that failed or was not tried → why, and whether all others would fail."""
     names = {one.identity.fingerprint: one.trial.name for one in todo}
     failures: dict[str, str] = {}
-    elsewhere = site.run.engine == "ray" or site.run.jobs != 1
+    from pipeline.sweeps.engines import is_elsewhere
+
+    elsewhere = is_elsewhere(todo, site)
     with Board(names.values() if elsewhere else []) as board:
         for outcome in outcomes:
             if outcome is None:

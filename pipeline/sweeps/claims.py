@@ -15,6 +15,9 @@ from pipeline.tracking.store import TrackingStore
 
 SECONDS_TO_DIE = 10.0
 """How long the processes of a sweep that was killed may keep their locks."""
+SECONDS_TO_LOOK = 1.0
+SUMMARY_PATIENCE = 120.0
+"""How long another process may write the same summary."""
 
 
 class ClaimedError(Exception):
@@ -41,7 +44,7 @@ def close_abandoned(store: TrackingStore, experiment_id: str, run: Run) -> None:
     """End as KILLED the runs of this home that a process left open when it died."""
     for one in store.running(experiment_id, owner(run)):
         try:
-            with claimed(run, one.tags[keys.FINGERPRINT]):
+            with claimed(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
                 store.close(one.run_id, "KILLED")
         except ClaimedError:
             continue  # somebody is at it

@@ -25,8 +25,14 @@ def run_all(
     """The outcome of each trial as it ends, and None now and then while trials run elsewhere."""
     if site.run.engine == "ray":
         return on_ray(todo, site)
-    jobs = min(number_of_jobs(site.run, len(todo)), len(todo))
-    return in_processes(todo, site, jobs) if jobs > 1 else here(todo, site, images, store)
+    if is_elsewhere(todo, site):
+        return in_processes(todo, site, min(number_of_jobs(site.run, len(todo)), len(todo)))
+    return here(todo, site, images, store)
+
+
+def is_elsewhere(todo: Sequence[Planned], site: Site) -> bool:
+    """Whether the trials run in other processes, which show nothing themselves."""
+    return site.run.engine == "ray" or min(number_of_jobs(site.run, len(todo)), len(todo)) > 1
 
 
 def here(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from pipeline.sweeps.trial import Site
 from pipeline.tracking.store import store_uri
 
 RETRIES = 3
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_TO_ANSWER = 10.0
 
 Files = dict[str, bytes]
 """The files of a store, by their names."""
@@ -60,6 +62,8 @@ def started(run: Run) -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     address = run.ray_address or os.environ.get("RAY_ADDRESS")
+    if address:
+        require_open(address)
     # The same code on every node, whatever is installed there.
     code = {"py_modules": [str(PROJECT_ROOT / "pipeline")]} if address else None
     try:
@@ -67,6 +71,17 @@ def started(run: Run) -> Any:
     except (ConnectionError, ValueError) as error:
         raise UserError(f"no Ray cluster at {address}: {error}; start one with `ray start --head`") from error
     return ray
+
+
+def require_open(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would try for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # a word such as auto
+    try:
+        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Ray cluster at {address} ({error}); start one with `ray start --head`") from error
 
 
 def reachable(run: Run, nodes: int) -> Run:

@@ -20,7 +20,7 @@ from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.trial import Site
 
 TRIES = 2
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def in_processes(todo: Sequence[Planned], site: Site, jobs: int) -> Generator[Outcome | None, None, None]:

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 
 import requests
 
-STORE_GONE = ("unable to open database file", "no such table", "readonly database", "disk image is malformed")
+STORE_GONE = (
+    "unable to open database file",
+    "no such table",
+    "readonly database",
+    "disk image is malformed",
+    "not a database",
+)
 
 
 def trouble(error: BaseException) -> str | None:

@@ -144,7 +144,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a file system (run as root): {mounted.stderr.decode().strip()}")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.mark.slow
@@ -155,10 +155,9 @@ def test_a_full_disk_is_said_and_the_sweep_goes_on_when_there_is_space(small_dis
     assert run_pipeline(*SWEEP, "--sweep.variances=0.01", f"--run.home={home}").returncode == 0
     for jobs in ("1", "2"):
         filler = small_disk / "filler"
-        with filler.open("wb") as file, contextlib.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"\0" * 4096)
-                file.flush()
         os.truncate(filler, filler.stat().st_size - (200 << 10))
         full = run_pipeline(*sweep, f"--run.jobs={jobs}")
         assert full.returncode == 1, full.stdout
@@ -175,7 +174,7 @@ def test_a_full_disk_is_said_and_the_sweep_goes_on_when_there_is_space(small_dis
 
 def test_a_store_that_cannot_be_written_to_is_one_line(pipeline: Pipeline, home: Path) -> None:
     shutil.rmtree(home / ".cache" / "trials", ignore_errors=True)
-    (home / "mlflow.db").write_bytes(b"")
+    (home / "mlflow.db").write_bytes(b"not a database" * 1000)
     done = pipeline(*SWEEP, "--sweep.variances=0.01")
     assert done.returncode == 1
     assert done.stderr.startswith("failed: the tracking store can't be written to")
