@@ -124,7 +124,8 @@ def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingSto
     if finished:
         why = "again, as asked"
     elif unfinished:
-        why = f"run {unfinished.run_id[:8]} {unfinished.tags.get(keys.FAILURE, 'was broken off at once')}"
+        failure = unfinished.tags.get(keys.FAILURE)
+        why = f"run {unfinished.run_id[:8]} " + (f"failed before: {failure}" if failure else "was broken off at once")
     elif code:
         why = f"{', '.join(name.removeprefix('pipeline.') for name in changed)} changed"
     else:

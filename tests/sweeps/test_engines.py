@@ -46,7 +46,7 @@ def test_a_failing_trial_leaves_the_others_alone(pipeline: Pipeline, home: Path)
         assert "same command" in last
     assert done.stdout.count("noisy") >= 2
     assert done.stdout.count(": reuse (done") == 2
-    assert re.search(r"autoencoder · σ²=0.1 · seed 0: run \(run \w+ NonFiniteLossError", done.stdout)
+    assert re.search(r"autoencoder · σ²=0.1 · seed 0: run \(run \w+ failed before: NonFiniteLossError", done.stdout)
     trials = [run for run in all_runs(home) if run.tags[keys.KIND] == keys.KIND_TRIAL]
     assert sorted(run.status for run in trials) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
 

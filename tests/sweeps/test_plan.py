@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
-from pipeline.config import Config, Data, Sweep, Training, variance_text
+import pytest
+
+from pipeline.config import Config, Data, Run, Sweep, Training, variance_text
 from pipeline.data.store import ImageStore
-from pipeline.sweeps.identity import code_of, identify, network_module
-from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, sweep_key
+from pipeline.sweeps.identity import Identity, code_of, identify, network_module
+from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.tracking import keys
+from pipeline.tracking.runs import recording
+from pipeline.tracking.store import open_store
 
 CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1)))
 
@@ -75,7 +83,43 @@ def test_a_sweeps_key_does_not_depend_on_the_order_of_its_variances(patches: Ima
     def key(*variances: float) -> str:
         config = replace(CONFIG, sweep=replace(CONFIG.sweep, variances=variances))
         trials = denoising_trials(config, patches)
-        return sweep_key([Planned(trial, identify(trial, patches, DENOISING), None) for trial in trials])
+        return sweep_key([Planned(trial, identify(trial, patches, DENOISING), None, "") for trial in trials])
 
     assert key(0.01, 0.1) == key(0.1, 0.01)
     assert key(0.01, 0.1) != key(0.01)
+
+
+def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patches: ImageStore, home: Path) -> None:
+    """One trial as it is now, one made by older code, one that failed, one new."""
+    run = Run(home=home)
+    store = open_store(run)
+    experiment = store.experiment("images-denoising", patches.manifest.digest, "")
+    sweep = Sweep(variances=(0.01, 0.02, 0.03, 0.04), models=("autoencoder",))
+    trials = [t for t in denoising_trials(Config(sweep=sweep), patches) if t.model == "autoencoder"]
+    now, older, failed, _ = trials
+
+    def record(identity: Identity, seconds: float) -> None:
+        tags = {keys.IDENTITY: identity.text}
+        with recording(store, experiment, "", keys.KIND_TRIAL, identity.fingerprint, tags) as recorder:
+            recorder.metrics({keys.TOTAL_SECONDS: seconds})
+            if seconds < 0:
+                raise ValueError("a bug")
+
+    record(identify(now, patches, DENOISING), 60)
+    parts = json.loads(identify(older, patches, DENOISING).text)
+    parts["code"]["pipeline.models.denoisers"] = "another"
+    record(Identity(json.dumps(parts, sort_keys=True, separators=(",", ":"))), 60)
+    with pytest.raises(ValueError, match="a bug"):
+        record(identify(failed, patches, DENOISING), -1)
+
+    planned = plan(trials, patches, DENOISING, store, experiment, run)
+    assert [re.sub(r"run \w{8}", "run ID", one.what) for one in planned] == [
+        "reuse (done, run ID)",
+        "run (models.denoisers changed)",
+        "run (run ID failed before: ValueError: a bug)",
+        "run (new)",
+    ]
+    assert seconds_left(planned) == pytest.approx(3 * planned[1].seconds)
+    again = plan(trials, patches, DENOISING, store, experiment, replace(run, force=True))
+    assert again[0].what == "run (again, as asked)"
+    assert again[0].superseded == {planned[0].run.run_id}
