@@ -86,6 +86,16 @@ def test_force_runs_anew_and_its_result_is_the_one_that_counts(pipeline: Pipelin
 
 
 @pytest.mark.slow
+def test_four_processes_write_to_one_sqlite_store(pipeline: Pipeline, home: Path) -> None:
+    variances = " ".join(f"{n / 100}" for n in range(1, 25))
+    done = pipeline(*SWEEP, "--sweep.models=noisy", f"--sweep.variances={variances}", "--run.jobs=4")
+    assert done.returncode == 0, done.stderr
+    runs = all_runs(home)
+    assert len(runs) == 25
+    assert {run.status for run in runs} == {"FINISHED"}
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_no_trial(home: Path) -> None:
     sweep = started(*SWEEP, FOUR, "--sweep.training.epochs=12", "--run.jobs=2", home=home)
     wait_for(sweep, r"autoencoder .* epoch 1 ")
