@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
@@ -33,9 +34,12 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Replace the last one. A kill at any moment leaves one or the other whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Made in memory first: torch's own writing to a full disk fails with an error that does not say so.
+        content = io.BytesIO()
+        torch.save(state, content)
         building = self.folder / f"{FILE}.building"
         with building.open("wb") as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         building.replace(self.folder / FILE)
