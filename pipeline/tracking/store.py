@@ -219,6 +219,8 @@ def open_store(run: Run, patient: bool = False) -> TrackingStore:
 
     import mlflow
 
+    # It prints the traceback of what it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(uri)
     return TrackingStore(uri, mlflow.MlflowClient(), artifacts)
 

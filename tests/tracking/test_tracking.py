@@ -94,7 +94,7 @@ def test_a_run_that_failed_is_resumed_and_then_complete(store: TrackingStore, ex
 def test_an_error_that_ctrl_c_caused_inside_a_library_is_an_interruption(
     store: TrackingStore, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interruption, "happened", False)
+    monkeypatch.setattr(interruption, "signal_number", None)
     with suppress(KeyboardInterrupt):
         interruption.interrupt(signal.SIGINT, None)
     with (
