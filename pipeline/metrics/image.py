@@ -6,7 +6,6 @@ Both agree with scikit-image, which the tests hold them to.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 SSIM_VARIANT = "Gaussian window 11×11, σ=1.5"
 SSIM_RADIUS = 5
@@ -44,10 +43,19 @@ def ssim(images: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
 
 def windowed_mean(images: torch.Tensor) -> torch.Tensor:
     """Gaussian-weighted mean around every position whose window lies inside: (b, c, h, w) → (b, c, h−10, w−10)."""
-    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=images.dtype, device=images.device)
+    rows, columns = (sliding_window(size, images) for size in images.shape[2:])
+    return rows @ images @ columns.T
+
+
+def sliding_window(size: int, like: torch.Tensor) -> torch.Tensor:
+    """The window's weights at each of its positions along a side: (size − 10, size).
+
+    On small images the product with this banded matrix takes a tenth of the time of a convolution of one channel.
+    """
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=like.dtype, device=like.device)
     weights = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
-    weights = weights / weights.sum()
-    b, c, h, w = images.shape
-    planes = images.reshape(b * c, 1, h, w)
-    planes = F.conv2d(F.conv2d(planes, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
-    return planes.reshape(b, c, *planes.shape[2:])
+    positions = size - 2 * SSIM_RADIUS
+    band = torch.zeros(positions, size + 1, dtype=like.dtype, device=like.device)
+    band[:, : len(weights)] = weights / weights.sum()
+    # Read with rows one shorter than they are, each row moves one place further.
+    return band.flatten()[: positions * size].view(positions, size)
