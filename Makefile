@@ -11,9 +11,10 @@ READY := .venv/ready
 option = $(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))"))
 
 DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) \
-                   $(call option,IMAGES,--data.images.folder) $(call option,CONFIG,--config)
+                   $(call option,IMAGES,--data.images.folder) $(call option,DATASET,--data.denoise) $(call option,CONFIG,--config)
 CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
-SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds)
+SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds) \
+                   $(if $(CLIP),--sweep.clip=true)
 MODELS           = $(call option,MODEL,--sweep.models)
 ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
                    $(call option,THREADS,--run.threads) $(if $(FORCE),--run.force=true) $(if $(DRY_RUN),--dry-run)
@@ -28,10 +29,12 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'Variables'
-	@echo '  VARS="0.01 0.05 0.1"   noise variances of a sweep, pixels running from 0 to 1'
+	@echo '  VARS="0.01 0.05 0.1"   noise variances of a sweep, pixels running from 0 to 1; 0.001:0.2:8 for eight in a range'
 	@echo '  EPOCHS=3               passes over the training images'
 	@echo '  SEEDS="0 1 2"          repetitions'
 	@echo '  MODEL=name             network of classify, or one or several of sweep'
+	@echo '  CLIP=1                 limit noisy images to [0, 1], as a camera would'
+	@echo '  DATASET=mnist          denoise MNIST instead of CIFAR-10'
 	@echo '  DATA=full|demo         MNIST and CIFAR-10, or the bundled images; not given: full if it can be had'
 	@echo '  SOURCE=folder          where MNIST as CSV and CIFAR-10 lie, instead of downloading them'
 	@echo '  IMAGES=folder          images of your own, to denoise instead of CIFAR-10'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -41,7 +42,14 @@ STAGES = {
     "ui": Stage("compare runs in the MLflow UI"),
 }
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
-LISTS = ("--sweep.variances", "--sweep.models", "--sweep.seeds", "--classify.seeds")
+LISTS = (
+    "--sweep.variances",
+    "--sweep.models",
+    "--sweep.baselines",
+    "--sweep.seeds",
+    "--sweep.span",
+    "--classify.seeds",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,8 +184,23 @@ def with_lists(arguments: list[str]) -> list[str]:
 
 
 def as_list(words: str) -> str:
-    """Words as a YAML list, unless they are one."""
-    return words if words.strip().startswith("[") else f"[{', '.join(words.replace(',', ' ').split())}]"
+    """Words as a YAML list, unless they are one. "0.001:0.2:8" stands for eight numbers, each a like factor apart."""
+    if words.strip().startswith("["):
+        return words
+    return f"[{', '.join(number for word in words.replace(',', ' ').split() for number in spaced(word))}]"
+
+
+def spaced(word: str) -> list[str]:
+    """The numbers that "least:greatest:count" stands for, to four digits; any other word as it is."""
+    if word.count(":") != 2:
+        return [word]
+    try:
+        least, greatest, count = (kind(part) for kind, part in zip((float, float, int), word.split(":"), strict=True))
+        if not (0 < least < greatest < math.inf and count >= 2):
+            raise ValueError
+    except ValueError:
+        raise UserError(f"{word}: give least:greatest:count, such as 0.001:0.2:8, with 0 < least < greatest") from None
+    return [f"{least * (greatest / least) ** (k / (count - 1)):.4g}" for k in range(count)]
 
 
 def explain(message: str, parser: ArgumentParser) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,6 +112,9 @@ class Data:
     source: Path | None = None
     """Folder with mnist_train.csv, mnist_test.csv and CIFAR-10; nothing is downloaded and nothing is written there."""
 
+    denoise: Literal["cifar10", "mnist"] = "cifar10"
+    """Which of the two the denoisers are trained on."""
+
     csv: Csv = Csv()
 
     images: ImageFolder = ImageFolder()
@@ -120,6 +124,8 @@ class Data:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", expanded(self.source))
+        if self.images.folder and self.denoise != "cifar10":
+            raise UserError(f"IMAGES and DATASET={self.denoise} both say what to denoise; leave one of the two out")
         if not 0 < self.validation < 1:
             raise UserError(f"data.validation is {self.validation}; give a share between 0 and 1, such as 0.1")
 
@@ -192,6 +198,14 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DenoisingTraining(Training):
+    """How one denoiser is trained."""
+
+    loss: Literal["mse", "log"] = "mse"
+    """mse: the squared error; log: its logarithm, image by image, which is what PSNR measures."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Affine:
     """Random affine changes of training images, each drawn evenly from minus to plus its limit; 0: none."""
 
@@ -246,8 +260,11 @@ class Classify:
 class Sweep:
     """Denoisers, trained once a model, variance and seed."""
 
-    models: tuple[str, ...] = ("autoencoder",)
+    models: tuple[str, ...] = ("autoencoder", "residual")
     """Names of networks in pipeline.models.DENOISERS."""
+
+    baselines: tuple[str, ...] = ("noisy", "linear", "nlm", "wavelet", "tv")
+    """What they are compared with, once a variance: any of these that need no training."""
 
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Keyword arguments of the networks, by the network's name."""
@@ -258,10 +275,16 @@ class Sweep:
     clip: bool = False
     """Clip noisy images to [0, 1], as a camera would. Then the noise is no longer Gaussian and looks weaker."""
 
+    span: tuple[float, float] = (0.0025, 0.25)
+    """Least and greatest variance that `conditional` networks, which serve any, are trained over."""
+
     seeds: tuple[int, ...] = (0,)
     """One trial a seed."""
 
-    training: Training = Training(learning_rate=0.002)
+    training: DenoisingTraining = DenoisingTraining(learning_rate=0.002)
+
+    training_of: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Where the training of a network differs from `training`, by the network's name."""
 
     def __post_init__(self) -> None:
         require_some("sweep.variances", self.variances, 'VARS="0.01 0.05 0.1"')
@@ -271,7 +294,27 @@ class Sweep:
             raise UserError(f"sweep.variances: noise of variance {min(self.variances):g} vanishes in float32 pixels")
         require_some("sweep.models", self.models, "MODEL=autoencoder")
         require_distinct("sweep.models", self.models)
+        require_distinct("sweep.baselines", self.baselines)
         require_seeds("sweep.seeds", self.seeds)
+        require_positive("sweep.span", self.span)
+        if self.span[0] >= self.span[1]:
+            raise UserError(f"sweep.span is {self.span[0]:g} to {self.span[1]:g}; give the smaller variance first")
+        for model in self.training_of:
+            self.training_for(model)
+
+    def training_for(self, model: str) -> DenoisingTraining:
+        """How a network is trained. Raises `UserError` for a setting that there is not."""
+        changes = self.training_of.get(model, {})
+        for name in changes:
+            if name not in self.training.__dataclass_fields__:
+                near = get_close_matches(name, self.training.__dataclass_fields__, n=1)
+                raise UserError(
+                    f"sweep.training_of.{model}: there is no {name}{f'; did you mean {near[0]}?' * bool(near)}"
+                )
+        try:
+            return replace(self.training, **changes)
+        except TypeError as error:
+            raise UserError(f"sweep.training_of.{model}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,11 +440,16 @@ class ClassificationTrial(Trial):
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingTrial(Trial):
-    """One denoiser for one noise variance."""
+    """One denoiser for one noise variance, or for all of a span."""
 
+    training: DenoisingTraining
     variance: float
+    """What it is measured at; of one for a span, its middle."""
+    span: tuple[float, float] | None
+    """Least and greatest variance it is trained over; None: `variance` alone."""
     clip: bool
 
     @property
     def name(self) -> str:
-        return f"{self.model} · σ²={variance_text(self.variance)} · seed {self.seed}"
+        ends = [self.variance] if self.span is None else self.span
+        return f"{self.model} · σ²={'–'.join(map(variance_text, ends))} · seed {self.seed}"

@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.status import Status
 from rich.table import Table
+
+T = TypeVar("T")
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -61,6 +64,11 @@ def table(title: str, rows: Iterable[Mapping[str, object]]) -> None:
     for row in rows:
         grid.add_row(*(str(value) for value in row.values()))
     console.print(grid)
+
+
+def counted(items: Iterable[T], total: int, what: str) -> Iterable[T]:
+    """The same items, with a bar on a terminal that says how many of them have passed."""
+    return track(items, what, total, console=console, transient=True, disable=not console.is_terminal)
 
 
 class TrainingProgress:

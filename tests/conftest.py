@@ -16,7 +16,13 @@ from pipeline.data import catalog
 from pipeline.data.store import ImageStore
 
 # Real trials, as small as they get: what is tested is what happens around the training.
-TINY = ("--classify.training.epochs=1", "--sweep.training.epochs=1", "--sweep.settings.autoencoder.width=4")
+TINY = (
+    "--classify.training.epochs=1",
+    "--sweep.models=autoencoder",
+    "--sweep.baselines=noisy",
+    "--sweep.training.epochs=1",
+    "--sweep.settings.autoencoder.width=4",
+)
 
 Pipeline = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -72,6 +72,8 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pyte
     [
         (["classify", "--classify.model=cn"], "no network called 'cn'; did you mean cnn?"),
         (["sweep", "--sweep.models=autoencoder unet"], "no network called 'unet'"),
+        (["sweep", "--sweep.baselines=noisy liner"], "no network called 'liner'; did you mean linear?"),
+        (["sweep", "--sweep.training_of.dncn.epochs=1"], "no network called 'dncn'; did you mean dncnn?"),
         (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),
     ],
 )

@@ -85,8 +85,10 @@ def chosen(data: Data, role: Role) -> Dataset:
 
 def dataset_of(data: Data, choice: Choice, role: Role) -> Dataset:
     """The dataset in a role: one of the catalog, or the user's own images."""
-    folder = data.images.folder
-    return image_folder(folder) if folder and role == "colour" else CATALOG[choice, role]
+    if has_own_images(data, role):
+        assert data.images.folder is not None
+        return image_folder(data.images.folder)
+    return CATALOG[choice, "digits" if data.denoise == "mnist" else role]
 
 
 def has_own_images(data: Data, role: Role) -> bool:

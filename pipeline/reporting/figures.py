@@ -1,64 +1,19 @@
-"""Figures of results: colours that colour-blind readers tell apart, every seed as a dot."""
+"""Figures of classifiers: colours that colour-blind readers tell apart."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.metrics.image import SSIM_VARIANT
-from pipeline.metrics.statistics import estimate
-
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure that belongs to no screen."""
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
-
-
-def quality_over_variance(results: pd.DataFrame) -> Figure:
-    """PSNR and SSIM over the noise variance, a line a model: the mean over seeds, its 95 % t-interval, every seed.
-
-    `results` has a row a trial with the columns model, variance, psnr, ssim; see `reporting.collect`.
-    """
-    with sns.axes_style("whitegrid"), mpl.rc_context({"axes.titlesize": "medium"}):
-        figure = new_figure(10, 3.8)
-        axes = figure.subplots(1, 2)
-        panels = {"psnr": "PSNR in dB (mean over images)", "ssim": f"SSIM ({SSIM_VARIANT})"}
-        for ax, (measure, label) in zip(axes, panels.items(), strict=True):
-            sns.lineplot(
-                results,
-                x="variance",
-                y=measure,
-                hue="model",
-                style="model",
-                markers=True,
-                dashes=False,
-                errorbar=interval,
-                palette="colorblind",
-                ax=ax,
-            )
-            sns.scatterplot(
-                results, x="variance", y=measure, hue="model", palette="colorblind", s=14, legend=False, ax=ax
-            )
-            ax.set(xlabel="noise variance σ² (pixels from 0 to 1)", ylabel=label)
-            if results["variance"].nunique() > 1 and results["variance"].max() / results["variance"].min() > 4:
-                ax.set_xscale("log")
-                ax.set_xticks(sorted(results["variance"].unique()), minor=False)
-                ax.xaxis.set_major_formatter("{x:g}")
-                ax.minorticks_off()
-        return figure
-
-
-def interval(values: pd.Series[float]) -> tuple[float, float]:
-    """Ends of the 95 % t-interval of the mean; the mean itself for one value."""
-    found = estimate(values.tolist())
-    half_width = found.half_width or 0.0
-    return found.mean - half_width, found.mean + half_width
 
 
 def learning_curves(curves: pd.DataFrame) -> Figure:

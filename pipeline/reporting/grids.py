@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -11,6 +12,7 @@ from pipeline.metrics.image import psnr
 
 GAP = 2
 COLUMNS = 5
+SHOWN_ERROR = 0.3
 
 
 def block_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor, enlarge: int = 4) -> Image.Image:
@@ -53,6 +55,23 @@ def labelled_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tens
         ax.set(xticks=centres[: len(quality)], xticklabels=quality, yticks=[], ylabel=name)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
+    return figure
+
+
+def error_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor, title: str) -> Figure:
+    """What noise adds and what a denoiser leaves of it or adds itself: red too bright, blue too dark, mean of channels.
+
+    Each (n, c, h, w) in [0, 1].
+    """
+    rows = {"noisy − clean": noisy - clean, "denoised − clean": denoised - clean}
+    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    figure.suptitle(title)
+    for ax, (name, errors) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
+        strip = torch.cat([F.pad(error.mean(dim=0), (0, GAP)) for error in errors], dim=1)
+        picture = ax.imshow(strip.numpy(), interpolation="nearest", cmap="RdBu_r", vmin=-SHOWN_ERROR, vmax=SHOWN_ERROR)
+        ax.set(xticks=[], yticks=[], ylabel=name)
+        ax.spines[:].set_visible(False)
+    figure.colorbar(picture, ax=figure.axes, label="error, pixels from 0 to 1")
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pipeline.config import variance_text
 from pipeline.data.store import replace_folder
 from pipeline.metrics.image import SSIM_VARIANT
-from pipeline.reporting import collect, figures
+from pipeline.reporting import classification, denoising, denoising_figures, figures
 from pipeline.reporting.inputs import ANSWERS, FIGURES, Part, figures_of
 from pipeline.reporting.render import render
 from pipeline.tracking import keys
@@ -86,7 +86,7 @@ def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """A row a setting, the last one first, with the figures of that one's first seed."""
-    settings = collect.by_setting(part.runs)
+    settings = classification.by_setting(part.runs)
     shown = settings[0]
     curves = [
         {"run": run.name, "epoch": epoch, "accuracy": accuracy}
@@ -95,7 +95,7 @@ def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     ]
     return {
         **part_context(part, [run for setting in settings for run in setting]),
-        "rows": [collect.classification_row(setting, part.summaries) for setting in settings],
+        "rows": [classification.classification_row(setting, part.summaries) for setting in settings],
         "misses": misses_of(store, shown[0]),
         "curves": save(figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
         "confusion": copy(store, shown[0], "confusion_matrix.png", pictures / "confusion_matrix.png"),
@@ -114,30 +114,43 @@ def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
 
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """Tables and figures of the denoisers: the ten images of the first seed of every trained model and variance."""
-    results = collect.denoising_results(part.runs)
-    rows = collect.denoising_summary(results)
-    runs = {run.run_id: run for run in part.runs}
+    results = denoising.denoising_results(part.runs)
+    rows = denoising.denoising_summary(results)
+    (summary,) = part.summaries
+    tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}
+    drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables)
+    trained = [run for run in part.runs if run.params["steps"] != "0"]
+    first = min((int(run.params["seed"]) for run in trained), default=0)
+    shown = [run for run in sorted(trained, key=grid_order) if int(run.params["seed"]) == first]
     grids = [
         {
-            "model": row.model,
-            "variance": row.variance,
-            "file": copy(store, runs[row.runs[0]], "grid.png", pictures / grid_name(row)),
+            "model": run.params["model"],
+            "variance": float(run.params["variance"]),
+            "file": copy(store, run, "grid.png", pictures / f"grid-{grid_name(run)}.png"),
+            "errors": copy(store, run, "errors.png", pictures / f"errors-{grid_name(run)}.png"),
         }
-        for row in rows
-        if row.trained
+        for run in shown
     ]
     return {
         **part_context(part, part.runs),
         "clip": part.clip,
         "rows": rows,
-        "quality": save(figures.quality_over_variance(results), pictures / "quality_over_variance.png"),
+        "models": list(dict.fromkeys(row.model for row in rows)),
+        "tuned": any("tuned_strength" in run.metrics for run in part.runs),
+        "comparisons": list(tables[keys.COMPARISONS].itertuples()),
+        "figures": {Path(file).stem: save(figure, pictures / file) for file, figure in drawn.items()},
         "grids": grids,
     }
 
 
-def grid_name(row: collect.DenoisingRow) -> str:
-    """File name of the ten images of a model at a variance."""
-    return f"grid-{row.model}-{variance_text(row.variance)}.png"
+def grid_order(run: RunRecord) -> tuple[str, float]:
+    """Models by name, variances rising."""
+    return run.params["model"], float(run.params["variance"])
+
+
+def grid_name(run: RunRecord) -> str:
+    """Part of a file name: a model at a variance."""
+    return f"{run.params['model']}-{variance_text(float(run.params['variance']))}"
 
 
 def environment(parts: Sequence[Part | None]) -> dict[str, list[str]]:

@@ -94,7 +94,7 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
     chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
     # A trial that two processes ran at once has two runs; it is one trial all the same.
     runs = list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
-    return Part(images.manifest, runs, clip=config.sweep.clip)
+    return Part(images.manifest, runs, [latest], clip=config.sweep.clip)
 
 
 QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from pipeline import reporting
 from pipeline.config import Config, Run, Sweep, variance_text
-from pipeline.console import say, table
+from pipeline.console import counted, say, table
 from pipeline.data import catalog
-from pipeline.data.store import Manifest
-from pipeline.stages.trials import describe, require_known, run_missing
+from pipeline.data.source_code import code_digest
+from pipeline.data.store import ImageStore, Manifest
+from pipeline.stages.trials import Results, describe, require_known, run_missing
+from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
-from pipeline.sweeps.plan import DENOISING, denoising_trials, sweep_key
+from pipeline.sweeps.plan import BASELINES, DENOISING, denoising_trials, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+
+REPORTING = Path(reporting.__file__).parent
 
 
 def run(config: Config) -> None:
@@ -33,7 +39,8 @@ def run(config: Config) -> None:
     )
     if config.run.dry_run:
         return
-    runs, key = results.runs, sweep_key(results.planned)
+    key = sweep_key(results.planned)
+    runs = measured_across(results, config, images, store, experiment_id)
     for finished in runs:
         store.add_to_sweep(finished, key)
     if runs:
@@ -56,9 +63,25 @@ def run(config: Config) -> None:
     results.require_all()
 
 
+def measured_across(
+    results: Results, config: Config, images: ImageStore, store: TrackingStore, experiment_id: str
+) -> list[RunRecord]:
+    """The finished runs, after measuring each trained network at every variance of the sweep where it was not yet."""
+    todo = cross.missing(results.planned, config.sweep.variances)
+    if not todo:
+        return results.runs
+    say(f"sweep     {len(todo)} measurements of trained networks at other variances")
+    for _ in counted(cross.measure(todo, images, store, config.run), len(todo), "measuring"):
+        pass
+    newest = {run.run_id: run for run in store.trials(experiment_id)}
+    return [newest[run.run_id] for run in results.runs]
+
+
 def require_settings_of_known(sweep: Sweep) -> None:
     """Refuse settings of a network that there is not: they would be passed over in silence."""
-    unused = set(sweep.settings) - set(sweep.models)
+    for name in sweep.baselines:
+        require_known(name, BASELINES)
+    unused = (set(sweep.settings) | set(sweep.training_of)) - set(sweep.models)
     if unused:
         from pipeline.models import DENOISERS  # brings torch
 
@@ -84,15 +107,19 @@ def summarise(
 ) -> None:
     """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now.
 
-    A sweep has one summary: one of fewer or of other runs of the same trials is thrown away.
+    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away.
     """
-    fingerprint = hashlib.sha256("".join(sorted(one.run_id for one in runs)).encode()).hexdigest()
+    parts = (sorted(one.run_id for one in runs), code_digest(sorted(REPORTING.glob("*.py"))))
+    fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
     tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest, keys.OWNER: owner(run)}
     with claimed(run, fingerprint, SUMMARY_PATIENCE):
         query = f"tags.{keys.KIND} = '{keys.KIND_SUMMARY}' and tags.{keys.SWEEP} = '{key}'"
         earlier = store.search(experiment_id, query)
         current = [one for one in earlier if one.tags[keys.FINGERPRINT] == fingerprint and keys.COMPLETE in one.tags]
-        run_id = current[-1].run_id if current else write_summary(store, experiment_id, fingerprint, tags, runs)
+        if current:
+            run_id = current[-1].run_id
+        else:
+            run_id = write_summary(store, experiment_id, fingerprint, tags, runs, manifest.classes)
         store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
         for one in earlier:
             if one.run_id != run_id:
@@ -100,20 +127,34 @@ def summarise(
 
 
 def write_summary(
-    store: TrackingStore, experiment_id: str, fingerprint: str, tags: Mapping[str, str], runs: Sequence[RunRecord]
+    store: TrackingStore,
+    experiment_id: str,
+    fingerprint: str,
+    tags: Mapping[str, str],
+    runs: Sequence[RunRecord],
+    classes: Sequence[str],
 ) -> str:
-    """Mean over seeds a model and variance, as metrics, as a table and as a plot, in a run of its own; its id."""
-    from pipeline.reporting import collect, figures
+    """Means, comparisons and plots of a sweep, in a run of its own; its id."""
+    from pipeline.reporting import denoising, denoising_figures
     from pipeline.tracking.runs import recording
 
-    results = collect.denoising_results(runs)
-    rows = collect.denoising_summary(results)
+    results = denoising.denoising_results(runs)
+    rows = denoising.denoising_summary(results)
+    images = denoising.per_image(results, store)
+    tables = {
+        "results.csv": results,
+        keys.COMPARISONS: denoising.comparisons(images),
+        keys.BY_CLASS: denoising.by_class(images, classes).reset_index(),
+        keys.CURVES: denoising.curves(runs, store),
+    }
     name = f"summary · sweep {tags[keys.SWEEP]}"
     with recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags) as recorder:
         for row in rows:
-            label = f"{row.model} {variance_text(row.variance)}"
+            label = f"{row.model} {variance_text(row.variance)}".replace("(", "").replace(")", "")
             recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})
-        recorder.figure(figures.quality_over_variance(results), "quality_over_variance.png")
-        recorder.text(results.to_csv(index=False), "results.csv")
-        recorder.tag(keys.NOTE, collect.markdown_table(rows))
+        for file, table in tables.items():
+            recorder.text(table.to_csv(index=False), file)
+        for file, figure in denoising_figures.all_of(results, denoising.cross_matrix(runs), tables).items():
+            recorder.figure(figure, file)
+        recorder.tag(keys.NOTE, denoising.markdown_table(rows))
     return recorder.run_id

@@ -46,24 +46,31 @@ def code_of(recipe: str, model: str) -> dict[str, str]:
     They are the recipe's, the network's, and all that these import from the rooms. The table of networks is left out:
     a network that joins it does not make the trials of others stale.
     """
-    network = network_module(model)
+    network = network_module(recipe, model)
     modules = imported_modules([recipe, network], ROOMS, leave_out="" if network == NETWORKS else NETWORKS)
     return {name: module_digest(module_file(name))[:16] for name in modules}
 
 
-def network_module(model: str) -> str:
-    """The module that a name in the tables of `pipeline.models` leads to, read off the source: importing brings torch.
+def network_module(recipe: str, model: str) -> str:
+    """The module that a name leads to in the table of `pipeline.models` that the recipe imports.
 
-    What can't be read off (no bare name of an imported class) leads to the tables: then every network counts.
+    It is read off the source: importing brings torch. What can't be read off (no bare name of an imported class) leads
+    to the tables: then every network counts.
     """
     tree = ast.parse(module_file(NETWORKS).read_text(encoding="utf-8"))
-    origin: dict[str, str] = {}
-    entries: dict[object, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            origin |= {alias.asname or alias.name: node.module for alias in node.names}
-        elif isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and isinstance(value, ast.Name):
-                    entries[key.value] = value.id
-    return origin.get(entries.get(model, ""), NETWORKS)
+    origin = {name: module for module, name in imports_of(tree)}
+    wanted = {name for module, name in imports_of(ast.parse(module_file(recipe).read_text())) if module == NETWORKS}
+    for node in tree.body:
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        if node.target.id in wanted and isinstance(node.value, ast.Dict):
+            for key, value in zip(node.value.keys, node.value.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == model and isinstance(value, ast.Name):
+                    return origin.get(value.id, NETWORKS)
+    return NETWORKS
+
+
+def imports_of(tree: ast.Module) -> list[tuple[str, str]]:
+    """(module, name here) of all that is imported by name."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return [(node.module or "", alias.asname or alias.name) for node in nodes for alias in node.names]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import ClassificationTrial, Config, DenoisingTrial, Run, Training, Trial
+from pipeline.config import ClassificationTrial, Config, DenoisingTraining, DenoisingTrial, Run, Trial
 from pipeline.data.store import ImageStore
 from pipeline.sweeps.claims import trials_folder
 from pipeline.sweeps.identity import Identity, identify
@@ -17,9 +18,11 @@ from pipeline.tracking.store import RunRecord, TrackingStore
 
 CLASSIFICATION = "pipeline.training.classification"
 DENOISING = "pipeline.training.denoising"
-BASELINES = ("noisy",)
-"""Denoisers that are not trained: every sweep measures them too."""
-UNTRAINED = Training()
+BASELINES = ("noisy", "linear", "nlm", "wavelet", "tv")
+"""Denoisers that are not trained."""
+CONDITIONAL = ("conditional",)
+"""Denoisers that are trained once, for a span of variances."""
+UNTRAINED = DenoisingTraining()
 """The training of a baseline: a constant, so that EPOCHS and the like do not make it another trial."""
 
 
@@ -57,24 +60,38 @@ def classification_trials(config: Config, images: ImageStore) -> list[Classifica
 
 
 def denoising_trials(config: Config, images: ImageStore) -> list[DenoisingTrial]:
-    """One trial a variance, model and seed; the baselines first, once a variance."""
+    """One trial a variance, model and seed; of a baseline one a variance, of a conditional network one a seed."""
     sweep = config.sweep
-    models = [name for name in sweep.models if name not in BASELINES]
-    axes = [(name, 0, UNTRAINED) for name in BASELINES]
-    axes += [(name, seed, sweep.training) for name in models for seed in sweep.seeds]
-    return [
-        DenoisingTrial(
+    middle = float(f"{math.sqrt(sweep.span[0] * sweep.span[1]):.3g}")
+
+    def trial(model: str, seed: int, variance: float, span: tuple[float, float] | None = None) -> DenoisingTrial:
+        return DenoisingTrial(
             dataset=images.manifest.name,
             model=model,
             settings=sweep.settings.get(model, {}),
             seed=seed,
             validation=config.data.validation,
-            training=training,
+            training=UNTRAINED if model in BASELINES else sweep.training_for(model),
             variance=variance,
+            span=span,
             clip=sweep.clip,
         )
-        for variance in sweep.variances
-        for model, seed, training in axes
+
+    untrained = [name for name in BASELINES if name in sweep.baselines or name in sweep.models]
+    specialists = [name for name in sweep.models if name not in BASELINES and name not in CONDITIONAL]
+    return [
+        *(
+            trial(model, seed, variance)
+            for variance in sweep.variances
+            for model, seeds in [*((name, (0,)) for name in untrained), *((name, sweep.seeds) for name in specialists)]
+            for seed in seeds
+        ),
+        *(
+            trial(model, seed, middle, sweep.span)
+            for model in sweep.models
+            if model in CONDITIONAL
+            for seed in sweep.seeds
+        ),
     ]
 
 

@@ -38,6 +38,7 @@ def params(trial: Trial) -> dict[str, object]:
         "batch_size": training.batch_size if trained else 0,
         "lr": training.learning_rate if trained else 0,
         "weight_decay": training.weight_decay if trained else 0,
+        "ema": training.ema or 0 if trained else 0,
         "dataset": trial.dataset,
         "validation": trial.validation,
     }
@@ -46,7 +47,9 @@ def params(trial: Trial) -> dict[str, object]:
         return {**common, "label_smoothing": trial.label_smoothing, **limits}
     assert isinstance(trial, DenoisingTrial)
     untrained = {} if trained else {"steps": 0}
-    return {**common, **untrained, "variance": trial.variance, "clip": trial.clip}
+    least, greatest = trial.span or (trial.variance, trial.variance)
+    noise = {"variance": trial.variance, "least_variance": least, "greatest_variance": greatest, "clip": trial.clip}
+    return {**common, **untrained, **noise, "loss": trial.training.loss if trained else "none"}
 
 
 def record_network(recorder: Recorder, result: ClassificationResult | DenoisingResult) -> None:
@@ -96,13 +99,17 @@ def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore
 
 
 def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: DenoisingTrial, images: ImageStore) -> None:
-    """Final figures, the ten examples, and the model if there is anything to keep."""
+    """Final figures, those of each image, the ten examples, and the model if there is anything to keep."""
     recorder.metrics(result.metrics)
+    recorder.text(result.per_image.to_csv(index=False), keys.per_image(trial.variance))
     shown = result.examples
     recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), "examples/grid")
     title = f"{trial.name}: ten test images, PSNR of each below it"
     recorder.figure(grids.labelled_grid(shown.clean, shown.noisy, shown.denoised, title), "grid.png")
+    title = f"{trial.name}: error of the ten test images, mean over channels"
+    recorder.figure(grids.error_grid(shown.clean, shown.noisy, shown.denoised, title), "errors.png")
     if result.parameters:
+        recorder.weights(result.model.state_dict(), keys.WEIGHTS)
         recorder.model(plain(result.model), "denoiser", shown.noisy[:2])
 
 

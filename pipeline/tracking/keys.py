@@ -3,6 +3,8 @@
 Training, a room below, names the metrics that it measures; those here must be the same.
 """
 
+from pipeline.config import variance_text
+
 # Tags of a run.
 KIND = "kind"
 KIND_TRIAL = "trial"
@@ -35,6 +37,16 @@ MEMBERS = "members"
 
 # Artifacts.
 TEST_LOGITS = "test_logits.npy"
+WEIGHTS = "weights.pt"
+COMPARISONS = "comparisons.csv"
+BY_CLASS = "psnr_by_class.csv"
+CURVES = "learning_curves.csv"
+
+
+def per_image(variance: float) -> str:
+    """The figures of each test image at a variance."""
+    return f"per_image_{variance_text(variance)}.csv"
+
 
 # Tags of an experiment.
 PROJECT_ROOT = "project_root"
@@ -54,3 +66,10 @@ VAL_ACCURACY = "val/accuracy"
 TEST_PSNR = "test/psnr"
 TEST_SSIM = "test/ssim"
 TEST_PSNR_GAIN = "test/psnr_gain"
+VAL_PSNR = "val/psnr"
+EFFECTIVE_VARIANCE = "noise/effective_variance"
+
+
+def cross(figure: str, variance: float) -> str:
+    """A figure of a network on test images whose noise it was not trained for."""
+    return f"cross/{figure} {variance_text(variance)}"

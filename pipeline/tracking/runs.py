@@ -81,6 +81,14 @@ class Recorder:
             np.save(Path(folder) / file, array)
             self.client.log_artifact(self.run_id, str(Path(folder) / file))
 
+    def weights(self, state: Mapping[str, torch.Tensor], file: str) -> None:
+        """A network's state as an artifact, for this project's code to load."""
+        import torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save(dict(state), Path(folder) / file)
+            self.client.log_artifact(self.run_id, str(Path(folder) / file))
+
     def json(self, content: Mapping[str, Any], file: str) -> None:
         """A dictionary as an artifact."""
         self.client.log_dict(self.run_id, dict(content), file)

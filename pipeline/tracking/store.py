@@ -21,6 +21,7 @@ from pipeline.tracking import keys
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     from mlflow import MlflowClient
     from mlflow.entities import Run as MlflowRun
 
@@ -179,6 +180,15 @@ class TrackingStore:
         with tempfile.TemporaryDirectory() as folder:
             array: NDArray[Any] = np.load(self.client.download_artifacts(run_id, artifact, folder), allow_pickle=False)
         return array
+
+    def weights(self, run_id: str, artifact: str) -> dict[str, torch.Tensor]:
+        """A network's state that a run has logged, on the CPU."""
+        import torch
+
+        with tempfile.TemporaryDirectory() as folder:
+            file = self.client.download_artifacts(run_id, artifact, folder)
+            state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        return state
 
     def table(self, run_id: str, artifact: str) -> pd.DataFrame:
         """A table that a run has logged as CSV."""

@@ -1,10 +1,12 @@
-"""Train a denoiser for one noise variance and measure it: one trial from images to figures."""
+"""Train a denoiser and measure it: one trial from images to figures."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,15 +15,17 @@ from pipeline.config import DenoisingTrial
 from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr, ssim
 from pipeline.models import DENOISERS
+from pipeline.models.fitted import Fitted
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import build, count_parameters, split_batches
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import arithmetic, choose_precision
-from pipeline.training.fit import Setting, fit
+from pipeline.training.fit import Objective, Setting, fit
 from pipeline.training.noise import add_noise, fixed_noise
 from pipeline.training.observer import Observer
 
 EXAMPLES = 10
+LEAST_ERROR = 1e-6  # squared: 60 dB, which no denoiser reaches
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,11 @@ class DenoisingResult:
     model: nn.Module
     """Takes noisy (b, c, h, w) images, returns denoised ones, not clipped."""
     metrics: dict[str, float]
+    per_image: pd.DataFrame
+    """A row a test image; see `Denoiser.scores`."""
     examples: Examples
     parameters: int
+    """Numbers that training changes; 0 for what is not trained."""
     precision: str
 
 
@@ -55,70 +62,173 @@ def train_denoiser(
 ) -> DenoisingResult:
     """Train noisy → clean with fresh noise every epoch; look at the test images once, at the end.
 
-    Quality is that of the output clipped to [0, 1]. A network without parameters is measured and not trained. Goes on
+    Quality is that of the output clipped to [0, 1]. What can't be trained is fitted at once or just measured. Goes on
     from a checkpoint if there is one; `steps` is what a budget in seconds was found to be before.
     """
     parts = split_batches(store, trial, device)
-    model = build(DENOISERS, trial, channels=store.manifest.shape[1]).to(device)
-    parameters = count_parameters(model)
-    precision = choose_precision(trial.training, device) if parameters else torch.float32
+    denoiser = Denoiser.build(trial, store, device)
+    model, parameters = denoiser.model, count_parameters(denoiser.model)
 
-    def objective(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        noisy = add_noise(batch.images, trial.variance, trial.clip, generator)
-        return F.mse_loss(model(noisy).float(), batch.images)
+    def validate(model: nn.Module) -> dict[str, float]:
+        watched = denoiser.of(model)
+        return averages(watched.scores(parts["validation"], trial.variance), "val")
 
-    def quality(model: nn.Module, batches: Batches, split: str) -> dict[str, float]:
-        return evaluate(model, batches, trial, store.manifest.digest, precision, split)
-
+    figures: dict[str, float] = {}
     seconds = 0.0
     if parameters:
         seconds = fit(
             model,
             parts["train"],
-            objective,
-            lambda model: quality(model, parts["validation"], "val"),
+            objective_of(trial),
+            validate,
             trial.training,
             trial.seed,
-            Setting(precision, observer, checkpoints, steps),
+            Setting(denoiser.precision, observer, checkpoints, steps),
         )
+    else:
+        if isinstance(model, Fitted):
+            started = time.perf_counter()
+            figures = fit_at_once(model, parts[model.part], denoiser, trial.variance)
+            seconds = time.perf_counter() - started
+        figures |= averages(denoiser.scores(parts["validation"], trial.variance), "val")
+    per_image = denoiser.scores(parts["test"], trial.variance)
     return DenoisingResult(
         model=model,
-        metrics={**quality(model, parts["test"], "test"), "time/train_s": seconds},
-        examples=show(model, parts["test"], trial, store.manifest.digest, precision),
+        metrics={
+            **figures,
+            **averages(per_image, "test"),
+            "noise/effective_variance": float(per_image["noise"].mean()),
+            "time/train_s": seconds,
+        },
+        per_image=per_image,
+        examples=denoiser.examples(parts["test"], trial.variance),
         parameters=parameters,
-        precision=str(precision).removeprefix("torch."),
+        precision=str(denoiser.precision).removeprefix("torch."),
     )
 
 
-@torch.no_grad()
-def denoise(
-    model: nn.Module, batch: Batch, trial: DenoisingTrial, digest: str, precision: torch.dtype
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch with its fixed evaluation noise, and what the network makes of it, clipped to [0, 1]."""
-    model.eval()
-    noisy = fixed_noise(batch.images, batch.indices.tolist(), trial.variance, trial.clip, digest)
-    with arithmetic(precision, batch.images.device):
-        denoised = model(noisy)
-    return noisy, denoised.float().clamp(0, 1)
+def objective_of(trial: DenoisingTrial) -> Objective:
+    """The loss of a batch with fresh noise: the squared error, or its logarithm an image, which is PSNR itself.
+
+    Averaged over images, the logarithm weighs all noise levels alike, as the metric does.
+    """
+
+    def objective(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        clean = batch.images
+        if trial.span is None:
+            denoised = model(add_noise(clean, trial.variance, trial.clip, generator))
+        else:
+            variances = log_uniform(trial.span, len(clean), generator)
+            denoised = model(add_noise(clean, variances.view(-1, 1, 1, 1), trial.clip, generator), variances)
+        if trial.training.loss == "mse":
+            return F.mse_loss(denoised.float(), clean)
+        error = (denoised.float() - clean).square().mean(dim=(1, 2, 3))
+        return torch.log(error + LEAST_ERROR).mean()
+
+    return objective
 
 
-def evaluate(
-    model: nn.Module, batches: Batches, trial: DenoisingTrial, digest: str, precision: torch.dtype, split: str
-) -> dict[str, float]:
-    """Mean over images of PSNR and SSIM, and the gain in PSNR over the noisy image clipped to [0, 1]."""
-    scores: dict[str, list[torch.Tensor]] = {"psnr": [], "ssim": [], "psnr_gain": []}
-    for batch in batches.in_order():
-        noisy, denoised = denoise(model, batch, trial, digest, precision)
-        quality = psnr(denoised, batch.images)
-        scores["psnr"].append(quality)
-        scores["ssim"].append(ssim(denoised, batch.images))
-        scores["psnr_gain"].append(quality - psnr(noisy.clamp(0, 1), batch.images))
-    return {f"{split}/{name}": torch.cat(parts).mean().item() for name, parts in scores.items()}
+def log_uniform(span: tuple[float, float], count: int, generator: torch.Generator) -> torch.Tensor:
+    """Variances whose logarithm is drawn evenly from a span: (count,)."""
+    least, greatest = span
+    drawn = torch.rand(count, generator=generator, device=generator.device)
+    return least * (greatest / least) ** drawn
 
 
-def show(model: nn.Module, test: Batches, trial: DenoisingTrial, digest: str, precision: torch.dtype) -> Examples:
-    """Ten test images evenly spread over the test split, so that they are not all of one kind."""
-    chosen = np.linspace(0, len(test.indices) - 1, EXAMPLES).round().astype(int)
-    batch = test.select(test.indices[chosen])
-    noisy, denoised = denoise(model, batch, trial, digest, precision)
-    return Examples(batch.images.cpu(), noisy.clamp(0, 1).cpu(), denoised.cpu())
+def fit_at_once(model: Fitted, batches: Batches, denoiser: Denoiser, variance: float) -> dict[str, float]:
+    """Fit a model to as many of the images as it wants, evenly spread; returns the figures it notes."""
+    count = min(model.images, len(batches.indices))
+    chosen = np.linspace(0, len(batches.indices) - 1, count).round().astype(int)
+    batch = batches.select(batches.indices[chosen])
+    return model.fit(denoiser.noisy(batch, variance), batch.images)
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A model with all that measuring it depends on."""
+
+    model: nn.Module
+    conditional: bool
+    """Whether it is told the variance of the noise."""
+    clip: bool
+    digest: str
+    """Of the store: it decides the noise."""
+    precision: torch.dtype
+
+    @classmethod
+    def build(cls, trial: DenoisingTrial, store: ImageStore, device: torch.device) -> Denoiser:
+        """An untrained one."""
+        model = build(DENOISERS, trial, channels=store.manifest.shape[1], variance=trial.variance).to(device)
+        precision = choose_precision(trial.training, device) if count_parameters(model) else torch.float32
+        return cls(model, trial.span is not None, trial.clip, store.manifest.digest, precision)
+
+    def of(self, model: nn.Module) -> Denoiser:
+        """The same with another model."""
+        return Denoiser(model, self.conditional, self.clip, self.digest, self.precision)
+
+    def noisy(self, batch: Batch, variance: float) -> torch.Tensor:
+        """A batch with its fixed evaluation noise."""
+        return fixed_noise(batch.images, batch.indices.tolist(), variance, self.clip, self.digest)
+
+    @torch.no_grad()
+    def denoise(self, noisy: torch.Tensor, variance: float | None) -> torch.Tensor:
+        """What the network makes of noisy images, clipped to [0, 1]; None: it has to find the variance by itself."""
+        self.model.eval()
+        with arithmetic(self.precision, noisy.device):
+            if self.conditional and variance is not None:
+                denoised = self.model(noisy, torch.full((len(noisy),), variance, device=noisy.device))
+            else:
+                denoised = self.model(noisy)
+        clipped: torch.Tensor = denoised.float().clamp(0, 1)
+        return clipped
+
+    def scores(self, batches: Batches, variance: float) -> pd.DataFrame:
+        """A row an image: its index in the store, label, psnr, ssim, gain over the noisy image clipped to [0, 1].
+
+        And noise, the mean square of what was added; and, of a network that is told the variance, psnr_blind and
+        ssim_blind of what it does without being told.
+        """
+        ways: dict[str, float | None] = {"": variance, **({"_blind": None} if self.conditional else {})}
+        columns: dict[str, list[torch.Tensor]] = {}
+
+        def note(name: str, values: torch.Tensor) -> None:
+            columns.setdefault(name, []).append(values.cpu())
+
+        for batch in batches.in_order():
+            noisy = self.noisy(batch, variance)
+            note("image", batch.indices)
+            note("label", batch.labels)
+            for suffix, told in ways.items():
+                denoised = self.denoise(noisy, told)
+                note(f"psnr{suffix}", psnr(denoised, batch.images))
+                note(f"ssim{suffix}", ssim(denoised, batch.images))
+            note("gain", columns["psnr"][-1] - psnr(noisy.clamp(0, 1), batch.images).cpu())
+            note("noise", (noisy - batch.images).square().mean(dim=(1, 2, 3)))
+        return pd.DataFrame({name: torch.cat(values).numpy() for name, values in columns.items()})
+
+    def examples(self, test: Batches, variance: float) -> Examples:
+        """Ten test images evenly spread over the test split, so that they are not all of one kind."""
+        chosen = np.linspace(0, len(test.indices) - 1, EXAMPLES).round().astype(int)
+        batch = test.select(test.indices[chosen])
+        noisy = self.noisy(batch, variance)
+        denoised = self.denoise(noisy, variance)
+        return Examples(batch.images.cpu(), noisy.clamp(0, 1).cpu(), denoised.cpu())
+
+
+NAMES = {
+    "psnr": "psnr",
+    "ssim": "ssim",
+    "gain": "psnr_gain",
+    "psnr_blind": "psnr_blind",
+    "ssim_blind": "ssim_blind",
+}
+"""Columns of scores → what their mean is called in metrics."""
+
+
+def averages(scores: pd.DataFrame, split: str) -> dict[str, float]:
+    """Means over images, by the names of metrics."""
+    return {
+        f"{split}/{name}": float(scores[column].astype(float).mean())
+        for column, name in NAMES.items()
+        if column in scores
+    }

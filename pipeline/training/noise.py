@@ -10,8 +10,13 @@ import torch
 from pipeline.training.randomness import seed_of
 
 
-def add_noise(clean: torch.Tensor, variance: float, clip: bool, generator: torch.Generator) -> torch.Tensor:
-    """`clean + sqrt(variance)·normal`, fresh from the generator; with `clip`, limited to [0, 1] afterwards."""
+def add_noise(
+    clean: torch.Tensor, variance: float | torch.Tensor, clip: bool, generator: torch.Generator
+) -> torch.Tensor:
+    """`clean + sqrt(variance)·normal`, fresh from the generator; with `clip`, limited to [0, 1] afterwards.
+
+    A tensor (b, 1, 1, 1) gives each image a variance of its own.
+    """
     normal = torch.randn(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
     return corrupt(clean, normal, variance, clip)
 
@@ -36,7 +41,7 @@ def fixed_noise(
     return corrupt(clean, torch.from_numpy(normal).to(clean.device), variance, clip)
 
 
-def corrupt(clean: torch.Tensor, normal: torch.Tensor, variance: float, clip: bool) -> torch.Tensor:
+def corrupt(clean: torch.Tensor, normal: torch.Tensor, variance: float | torch.Tensor, clip: bool) -> torch.Tensor:
     """Scale unit noise to the variance and add it."""
     noisy: torch.Tensor = clean + variance**0.5 * normal
     return noisy.clamp(0, 1) if clip else noisy

@@ -20,7 +20,7 @@ from pipeline.metrics.classification import (
     confusion_matrix,
 )
 from pipeline.metrics.image import psnr, ssim
-from pipeline.metrics.statistics import estimate
+from pipeline.metrics.statistics import bootstrap_interval, estimate, holm, sign_flip_p
 
 
 @pytest.fixture
@@ -89,3 +89,19 @@ def test_calibration_is_the_gap_of_confidence_and_accuracy() -> None:
     expected = (6 * 2 * 0.2**2 + 4 * 2 * 0.8**2 + 5 * 2 * 0.05**2) / 15
     assert brier_score(logits, labels) == pytest.approx(expected, abs=1e-6)
     assert accuracy_by_class(logits, labels) == [1.0, 0.0]
+
+
+def test_holms_adjustment_is_that_of_a_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_six_seeds_that_agree_are_the_fewest_that_decide() -> None:
+    assert sign_flip_p([0.1, 0.2, 0.3, 0.2, 0.1]) is None
+    assert sign_flip_p([0.1, 0.2, 0.3, 0.2, 0.1, 0.4]) == pytest.approx(2 / 2**6)
+
+
+def test_the_bootstrap_interval_is_the_normal_one_for_many_values() -> None:
+    values = np.random.default_rng(1).normal(3, 2, 2000)
+    low, high = bootstrap_interval(values)
+    error = 1.96 * values.std(ddof=1) / 2000**0.5
+    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.01)

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.store import ImageStore
-from pipeline.reporting import collect, figures, grids
+from pipeline.reporting import classification, denoising_figures, figures, grids
 from pipeline.reporting.render import render
 from pipeline.sweeps.record import misclassified
 from pipeline.tracking import keys
@@ -63,9 +63,9 @@ def test_the_plot_has_every_model_and_every_variance() -> None:
             for seed in (0, 1)
         ]
     )
-    figure = figures.quality_over_variance(results)
+    figure = denoising_figures.quality_over_variance(results)
     ax = figure.axes[0]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["noisy", "autoencoder"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["noisy", "autoencoder"]
     assert ax.get_xticks().tolist() == [0.01, 0.1]
 
 
@@ -81,7 +81,7 @@ def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> 
         run_of("a", 0, 3, "v2", 2),
         run_of("longer", 0, 9, "v2", 4),
     ]
-    assert [[run.run_id for run in group] for group in collect.by_setting(runs)] == [["longer"], ["a", "b"]]
+    assert [[run.run_id for run in group] for group in classification.by_setting(runs)] == [["longer"], ["a", "b"]]
 
 
 def test_a_value_that_the_template_needs_and_nobody_gives_stops_the_build() -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, Data, Run, Sweep, Training, variance_text
+from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep, variance_text
 from pipeline.data.store import ImageStore
+from pipeline.errors import UserError
 from pipeline.sweeps.identity import Identity, code_of, identify, network_module
-from pipeline.sweeps.plan import DENOISING, Planned, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.sweeps.plan import CLASSIFICATION, DENOISING, Planned, denoising_trials, plan, seconds_left, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import open_store
 
-CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1)))
+CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1), models=("autoencoder",), baselines=("noisy",)))
 
 
 def fingerprints(config: Config, images: ImageStore) -> dict[str, str]:
@@ -38,7 +39,7 @@ def test_a_sweep_is_every_variance_model_and_seed_with_one_baseline_a_variance(p
 def test_all_that_decides_a_result_makes_another_trial(patches: ImageStore, digits: ImageStore) -> None:
     original = fingerprints(CONFIG, patches)["autoencoder · σ²=0.01 · seed 0"]
     changed = [
-        (replace(CONFIG, sweep=replace(CONFIG.sweep, training=Training(epochs=4))), patches),
+        (replace(CONFIG, sweep=replace(CONFIG.sweep, training=DenoisingTraining(epochs=4))), patches),
         (replace(CONFIG, sweep=replace(CONFIG.sweep, clip=True)), patches),
         (replace(CONFIG, sweep=replace(CONFIG.sweep, settings={"autoencoder": {"width": 8}})), patches),
         (replace(CONFIG, data=Data(validation=0.2)), patches),
@@ -54,9 +55,30 @@ def test_what_only_decides_where_it_runs_does_not(patches: ImageStore) -> None:
 
 
 def test_a_baseline_does_not_depend_on_how_others_are_trained(patches: ImageStore) -> None:
-    longer = replace(CONFIG, sweep=replace(CONFIG.sweep, training=Training(epochs=40)))
+    longer = replace(CONFIG, sweep=replace(CONFIG.sweep, training=DenoisingTraining(epochs=40)))
     name = "noisy · σ²=0.01 · seed 0"
     assert fingerprints(longer, patches)[name] == fingerprints(CONFIG, patches)[name]
+
+
+def test_a_network_for_all_variances_is_trained_once_a_seed(patches: ImageStore) -> None:
+    sweep = replace(CONFIG.sweep, models=("conditional", "autoencoder"), span=(0.01, 0.25))
+    names = [trial.name for trial in denoising_trials(replace(CONFIG, sweep=sweep), patches)]
+    assert names[-2:] == ["conditional · σ²=0.01–0.25 · seed 0", "conditional · σ²=0.01–0.25 · seed 1"]
+    assert len(names) == 2 * (1 + 2) + 2
+    more = replace(sweep, variances=(0.01, 0.1, 0.2))
+    kept = (
+        fingerprints(replace(CONFIG, sweep=sweep), patches).items()
+        & fingerprints(replace(CONFIG, sweep=more), patches).items()
+    )
+    assert len(kept) == len(names), "another variance leaves it as it is"
+
+
+def test_a_network_may_be_trained_in_its_own_way() -> None:
+    sweep = Sweep(training_of={"residual": {"optimizer": "muon", "epochs": 7}})
+    assert (sweep.training_for("residual").optimizer, sweep.training_for("residual").epochs) == ("muon", 7)
+    assert sweep.training_for("autoencoder") == sweep.training
+    with pytest.raises(UserError, match=r"training_of\.residual: there is no epoch; did you mean epochs\?"):
+        Sweep(training_of={"residual": {"epoch": 7}})
 
 
 def test_variances_are_written_exactly_and_as_mlflow_takes_them() -> None:
@@ -70,8 +92,11 @@ def test_variances_are_written_exactly_and_as_mlflow_takes_them() -> None:
 
 
 def test_a_trial_depends_on_its_own_network_and_not_on_others() -> None:
-    assert network_module("autoencoder") == "pipeline.models.denoisers"
-    assert network_module("noisy") == "pipeline.models.classical"
+    assert network_module(DENOISING, "autoencoder") == "pipeline.models.denoisers"
+    assert network_module(DENOISING, "noisy") == "pipeline.models.classical"
+    assert network_module(DENOISING, "tutorial") == "pipeline.models.denoisers"
+    assert network_module(CLASSIFICATION, "tutorial") == "pipeline.models.classifiers"
+    assert "pipeline.models.residual" not in code_of(DENOISING, "autoencoder")
     assert {"pipeline.models", "pipeline.models.denoisers"} <= code_of(DENOISING, "not a bare name").keys()
     modules = code_of(DENOISING, "autoencoder")
     assert "pipeline.models.denoisers" in modules

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Affine, ClassificationTrial, DenoisingTrial, Run, Training
+from pipeline.config import Affine, ClassificationTrial, DenoisingTraining, DenoisingTrial, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.training import batches as batches_module
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import split_batches
 from pipeline.training.classification import train_classifier
-from pipeline.training.denoising import train_denoiser
+from pipeline.training.denoising import log_uniform, train_denoiser
 from pipeline.training.device import choose_device
 from pipeline.training.fit import Setting, fit
 from pipeline.training.observer import Observers
@@ -68,8 +68,9 @@ def denoising(**changes: object) -> DenoisingTrial:
         settings={"width": 8},
         seed=0,
         validation=0.1,
-        training=Training(epochs=2, batch_size=32, learning_rate=0.005, precision="float32"),
+        training=DenoisingTraining(epochs=2, batch_size=32, learning_rate=0.005, precision="float32"),
         variance=0.05,
+        span=None,
         clip=False,
     )
     return replace(trial, **changes)
@@ -103,7 +104,7 @@ def test_the_noisy_input_itself_has_no_gain_and_is_not_trained(patches: ImageSto
 
 
 def test_every_model_sees_the_same_noisy_images(patches: ImageStore) -> None:
-    trained = train_denoiser(denoising(training=Training(epochs=1)), patches, CPU, Notes())
+    trained = train_denoiser(denoising(training=DenoisingTraining(epochs=1)), patches, CPU, Notes())
     untrained = train_denoiser(denoising(model="noisy", settings={}, seed=3), patches, CPU, Notes())
     assert torch.equal(trained.examples.noisy, untrained.examples.noisy)
     assert torch.equal(trained.examples.clean, untrained.examples.clean)
@@ -208,3 +209,40 @@ def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: Im
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"cuda is not available here; there is .*cpu"):
         choose_device(Run(device="cuda"))
+
+
+def test_scores_are_of_each_image_with_its_own_noise(patches: ImageStore) -> None:
+    result = train_denoiser(denoising(model="noisy", settings={}), patches, CPU, Notes())
+    scores = result.per_image
+    assert scores["image"].tolist() == list(patches.split("test"))
+    assert scores["label"].tolist() == patches.labels[list(patches.split("test"))].tolist()
+    assert scores["psnr"].mean() == pytest.approx(result.metrics["test/psnr"], abs=1e-4)
+    assert result.metrics["noise/effective_variance"] == pytest.approx(0.05, rel=0.02)
+    clipped = train_denoiser(denoising(model="noisy", settings={}, clip=True), patches, CPU, Notes())
+    assert clipped.metrics["noise/effective_variance"] < 0.046, "clipping takes some of it"
+
+
+def test_a_conditional_network_is_measured_told_and_blind(patches: ImageStore) -> None:
+    settings = {"widths": [8, 16], "blocks": [1], "middle": 1}
+    trial = denoising(model="conditional", settings=settings, span=(0.01, 0.25), variance=0.05)
+    result = train_denoiser(replace(trial, training=replace(trial.training, loss="log")), patches, CPU, Notes())
+    assert result.metrics["test/psnr_gain"] > 5
+    assert abs(result.metrics["test/psnr"] - result.metrics["test/psnr_blind"]) < 1
+    assert {"psnr", "ssim", "psnr_blind", "ssim_blind"} <= set(result.per_image)
+
+
+def test_variances_are_drawn_evenly_in_their_logarithm() -> None:
+    drawn = log_uniform((0.001, 0.1), 10_000, torch.Generator().manual_seed(0)).log10()
+    assert drawn.min() >= -3
+    assert drawn.max() <= -1
+    # Of 10,000 draws the mean has a standard error of 2/√12/100 = 0.006; allow five of those.
+    assert abs(drawn.mean() + 2) < 0.03
+
+
+@pytest.mark.parametrize("model", ["linear", "nlm", "wavelet", "tv"])
+def test_what_is_fitted_at_once_beats_its_input_by_far(model: str, patches: ImageStore) -> None:
+    result = train_denoiser(denoising(model=model, settings={}), patches, CPU, Notes())
+    assert result.metrics["test/psnr_gain"] > 6
+    assert result.metrics["val/psnr"] > 20, "for choosing among models"
+    assert result.parameters == 0
+    assert ("tuned_strength" in result.metrics) == (model != "linear")

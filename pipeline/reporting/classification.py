@@ -1,4 +1,4 @@
-"""Runs → tables."""
+"""Runs of classifiers → tables."""
 
 from __future__ import annotations
 
@@ -6,48 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
-from pipeline.config import variance_text
 from pipeline.metrics.statistics import Estimate, estimate
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
-
-
-def denoising_results(runs: Sequence[RunRecord]) -> pd.DataFrame:
-    """A row a trial: model, variance, seed, psnr, ssim, gain (dB over the noisy image), seconds of training, run_id."""
-    rows = [
-        {
-            "model": run.params["model"],
-            "variance": float(run.params["variance"]),
-            "seed": int(run.params["seed"]),
-            "parameters": int(run.params["params_n"]),
-            "psnr": run.metrics[keys.TEST_PSNR],
-            "ssim": run.metrics[keys.TEST_SSIM],
-            "gain": run.metrics[keys.TEST_PSNR_GAIN],
-            "seconds": run.metrics[keys.TRAIN_SECONDS],
-            "run_id": run.run_id,
-        }
-        for run in runs
-    ]
-    # Baselines, which have no parameters, come first, then models by name.
-    return pd.DataFrame(rows).sort_values(
-        ["parameters", "model", "variance", "seed"], key=lambda c: c > 0 if c.name == "parameters" else c
-    )
-
-
-@dataclass(frozen=True)
-class DenoisingRow:
-    """A model at a variance, over its seeds."""
-
-    model: str
-    variance: float
-    psnr: Estimate
-    ssim: Estimate
-    gain: Estimate
-    seconds: Estimate
-    trained: bool
-    runs: list[str]
 
 
 @dataclass(frozen=True)
@@ -67,25 +28,6 @@ class ClassificationRow:
     seconds: Estimate
     together: float | None
     """Accuracy of the mean probability of all seeds, if there are several."""
-
-
-def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
-    """Mean and interval over seeds for every variance and model: variances rising, baselines first."""
-    groups = results.groupby(["variance", "model"], sort=False)
-    rows = [
-        DenoisingRow(
-            model=str(part["model"].iloc[0]),
-            variance=float(part["variance"].iloc[0]),
-            psnr=estimate(part["psnr"].tolist()),
-            ssim=estimate(part["ssim"].tolist()),
-            gain=estimate(part["gain"].tolist()),
-            seconds=estimate(part["seconds"].tolist()),
-            trained=bool((part["parameters"] > 0).all()),
-            runs=part["run_id"].tolist(),
-        )
-        for _, part in groups
-    ]
-    return sorted(rows, key=lambda row: row.variance)
 
 
 def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
@@ -129,13 +71,3 @@ def classification_row(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]
         seconds=over_seeds(keys.TRAIN_SECONDS),
         together=summary.metrics[keys.ENSEMBLE_ACCURACY] if summary else None,
     )
-
-
-def markdown_table(rows: Sequence[DenoisingRow]) -> str:
-    """A summary of denoisers as a markdown table."""
-    lines = ["| σ² | model | PSNR | SSIM | gain |", "|---|---|---|---|---|"]
-    for row in rows:
-        figures = [row.psnr.text(2, "dB"), row.ssim.text(3), row.gain.text(2, "dB")]
-        cells = [variance_text(row.variance), row.model, *figures]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -1,0 +1,229 @@
+"""Runs of denoisers → tables of what each does, how they compare, and where each fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.config import variance_text
+from pipeline.metrics.statistics import Estimate, bootstrap_interval, estimate, holm, sign_flip_p
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord, TrackingStore
+
+COMPARED = ["variance", "model", "other", "difference", "low", "high", "half_width", "n", "p"]
+BLIND = " (blind)"
+"""After the name of a network that was not told the variance but could have been."""
+
+
+@dataclass(frozen=True)
+class DenoisingRow:
+    """A model at a variance, over its seeds."""
+
+    model: str
+    variance: float
+    effective_variance: float
+    psnr: Estimate
+    ssim: Estimate
+    gain: Estimate
+    seconds: Estimate
+    trained: bool
+    runs: list[str]
+
+
+def denoising_results(runs: Sequence[RunRecord]) -> pd.DataFrame:
+    """A row a trial and variance, baselines first.
+
+    Columns model, variance, seed, parameters, psnr, ssim, gain (dB over the noisy image), effective_variance of the
+    noise, seconds of training, trained, run_id, file (of the figures of each image) and suffix (of its columns). A
+    network for all variances has a row for each variance that the others have, and another for what it does blind.
+    """
+    specialists = [run for run in runs if not serves_any(run)]
+    noise = {float(run.params["variance"]): run.metrics[keys.EFFECTIVE_VARIANCE] for run in specialists}
+    rows = [
+        row(run, float(run.params["variance"]), "test/{}", run.metrics[keys.EFFECTIVE_VARIANCE]) for run in specialists
+    ]
+    for run in runs:
+        if serves_any(run):
+            measured = [variance for variance in variances_across(run) if variance in noise or not noise]
+            for variance in measured:
+                key = keys.cross("{}", variance)
+                effective = noise.get(variance, float("nan"))
+                rows += [row(run, variance, key, effective, suffix) for suffix in ("", "_blind")]
+    # Baselines come first, then models by name.
+    table = pd.DataFrame(rows)
+    return table.sort_values(["trained", "model", "variance", "seed"], ignore_index=True)
+
+
+def serves_any(run: RunRecord) -> bool:
+    """Whether a network was trained for a span of variances."""
+    return run.params.get("least_variance", "") != run.params.get("greatest_variance", "")
+
+
+def variances_across(run: RunRecord) -> list[float]:
+    """The variances besides its own at which a network was measured."""
+    start = keys.cross("psnr", 0).removesuffix("0")
+    return sorted(float(key.removeprefix(start)) for key in run.metrics if key.startswith(start))
+
+
+def row(run: RunRecord, variance: float, key: str, effective: float, suffix: str = "") -> dict[str, object]:
+    """One row of `denoising_results`; `key` has the place of a figure's name in a metric's."""
+    told, psnr = (run.metrics[key.format(name)] for name in ("psnr", f"psnr{suffix}"))
+    return {
+        "model": run.params["model"] + (BLIND if suffix else ""),
+        "variance": variance,
+        "seed": int(run.params["seed"]),
+        "parameters": int(run.params["params_n"]),
+        "psnr": psnr,
+        "ssim": run.metrics[key.format(f"ssim{suffix}")],
+        "gain": run.metrics[key.format("psnr_gain")] + (psnr - told),
+        "effective_variance": effective,
+        "seconds": run.metrics[keys.TRAIN_SECONDS],
+        "trained": run.params["steps"] != "0",
+        "run_id": run.run_id,
+        "file": keys.per_image(variance),
+        "suffix": suffix,
+    }
+
+
+def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
+    """Mean and interval over seeds for every variance and model: variances rising, baselines first."""
+    rows = [
+        DenoisingRow(
+            model=str(part["model"].iloc[0]),
+            variance=float(part["variance"].iloc[0]),
+            effective_variance=float(part["effective_variance"].iloc[0]),
+            psnr=estimate(part["psnr"].tolist()),
+            ssim=estimate(part["ssim"].tolist()),
+            gain=estimate(part["gain"].tolist()),
+            seconds=estimate(part["seconds"].tolist()),
+            trained=bool(part["trained"].all()),
+            runs=part["run_id"].tolist(),
+        )
+        for _, part in results.groupby(["variance", "model"], sort=False)
+    ]
+    return sorted(rows, key=lambda row: row.variance)
+
+
+def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:
+    """PSNR of every trained network (rows) at every variance (columns), mean over seeds.
+
+    Only variances at which all have been measured.
+    """
+    rows: list[tuple[tuple[str, float, float], str, float, float]] = []
+    for run in runs:
+        if run.params["steps"] == "0":
+            continue
+        found: dict[float, float] = {
+            variance: run.metrics[keys.cross("psnr", variance)] for variance in variances_across(run)
+        }
+        if not serves_any(run):
+            found[float(run.params["variance"])] = run.metrics[keys.TEST_PSNR]
+        ends = [float(run.params.get(name, run.params["variance"])) for name in ("least_variance", "greatest_variance")]
+        span = "–".join(variance_text(end) for end in dict.fromkeys(ends))
+        name = f"{run.params['model']}, σ²={span}"
+        order = (run.params["model"], ends[0], ends[1])
+        rows += [(order, name, variance, psnr) for variance, psnr in found.items()]
+    table = pd.DataFrame(sorted(rows), columns=["order", "network", "variance", "psnr"])
+    means = table.pivot_table(index=["order", "network"], columns="variance", values="psnr")
+    return means.droplevel("order").dropna(axis=1)
+
+
+def per_image(results: pd.DataFrame, store: TrackingStore) -> pd.DataFrame:
+    """A row a model, variance, seed and test image: label, psnr, ssim."""
+    tables = []
+    for one in results.to_dict("records"):
+        scores = store.table(one["run_id"], one["file"])
+        table = scores[["image", "label"]].assign(
+            psnr=scores[f"psnr{one['suffix']}"],
+            ssim=scores[f"ssim{one['suffix']}"],
+            **{name: one[name] for name in ("model", "variance", "seed", "trained")},
+        )
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def comparisons(images: pd.DataFrame) -> pd.DataFrame:
+    """The best trained model at each variance against every other, on the same noisy images.
+
+    Columns variance, model, other, difference (dB, mean over images and seeds), low and high (95 % bootstrap interval
+    over test images of the mean over seeds), half_width (of the 95 % t-interval over seeds; none for one seed), n
+    (seeds) and p (exact sign-flip test over seeds, adjusted by Holm over the whole table; none below six seeds).
+    """
+    rows = []
+    for variance, part in images.groupby("variance"):
+        scores = part.pivot_table(index="image", columns=["model", "seed"], values="psnr")
+        trained = part.loc[part["trained"], "model"].unique()
+        if len(trained) == 0:
+            continue
+        means = scores.T.groupby(level="model").mean().T
+        best = str(means[list(trained)].mean().idxmax())
+        for other in means.columns.drop(best):
+            seeds = paired(scores, best, other)
+            found = estimate(seeds)
+            low, high = bootstrap_interval((means[best] - means[other]).to_numpy())
+            rows.append(
+                {
+                    "variance": variance,
+                    "model": best,
+                    "other": other,
+                    "difference": found.mean,
+                    "low": low,
+                    "high": high,
+                    "half_width": found.half_width,
+                    "n": found.n,
+                    "p": sign_flip_p(seeds),
+                }
+            )
+    table = pd.DataFrame(rows, columns=COMPARED)
+    if len(table) and table["p"].notna().all():
+        table["p"] = holm(table["p"].tolist())
+    return table
+
+
+def paired(scores: pd.DataFrame, model: str, other: str) -> list[float]:
+    """Mean difference of two models seed by seed; `scores` has a column a (model, seed).
+
+    A baseline, which has no seeds, is compared with each.
+    """
+    seeds, others = (scores[name].columns for name in (model, other))
+    if len(others) == 1:
+        return [float((scores[model, seed] - scores[other, others[0]]).mean()) for seed in seeds]
+    return [float((scores[model, seed] - scores[other, seed]).mean()) for seed in seeds if seed in others]
+
+
+def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:
+    """Validation PSNR after every epoch of the trained models: model, variance, seed, epoch, psnr."""
+    return pd.DataFrame(
+        [
+            {
+                "model": run.params["model"],
+                "variance": float(run.params["variance"]),
+                "seed": int(run.params["seed"]),
+                "epoch": epoch,
+                "psnr": psnr,
+            }
+            for run in runs
+            if run.params["steps"] != "0"
+            for epoch, psnr in store.history(run.run_id, keys.VAL_PSNR)
+        ],
+        columns=["model", "variance", "seed", "epoch", "psnr"],
+    )
+
+
+def by_class(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Mean PSNR of the test images of each class (columns), a row a trained model and variance."""
+    trained = images[images["trained"]]
+    table = trained.pivot_table(index=["model", "variance"], columns="label", values="psnr")
+    return table.rename(columns=dict(enumerate(classes)))
+
+
+def markdown_table(rows: Sequence[DenoisingRow]) -> str:
+    """A summary of denoisers as a markdown table."""
+    lines = ["| σ² | model | PSNR | SSIM | gain |", "|---|---|---|---|---|"]
+    for row in rows:
+        figures = [row.psnr.text(2, "dB"), row.ssim.text(3), row.gain.text(2, "dB")]
+        cells = [variance_text(row.variance), row.model, *figures]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

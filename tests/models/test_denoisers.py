@@ -1,0 +1,110 @@
+"""Denoisers: shapes, and what is known of each in numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.store import ImageStore
+from pipeline.metrics.image import psnr
+from pipeline.models import DENOISERS
+from pipeline.models.classical import LinearFilter, NonLocalMeans, TotalVariation, Wavelet
+from pipeline.models.noise_level import immerkaer
+from pipeline.models.residual import DATA_STD, ConditionalDenoiser, ResidualDenoiser
+
+
+@pytest.fixture
+def clean(patches: ImageStore) -> torch.Tensor:
+    """Real tiles (48, 3, 32, 32), evenly over all photographs."""
+    chosen = np.linspace(0, len(patches.images) - 1, 48).astype(int)
+    return torch.from_numpy(patches.images[chosen]).float() / 255
+
+
+def noisy_version(clean: torch.Tensor, variance: float) -> torch.Tensor:
+    return clean + variance**0.5 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", DENOISERS)
+def test_every_denoiser_gives_images_of_the_size_it_took(name: str, channels: int) -> None:
+    noisy = torch.rand(2, channels, 28, 32)
+    with torch.no_grad():
+        denoised = DENOISERS[name](channels=channels, variance=0.05)(noisy)
+    assert denoised.shape == noisy.shape
+    assert denoised.isfinite().all()
+
+
+def test_the_u_net_takes_any_size() -> None:
+    network = ResidualDenoiser(widths=(8, 8, 8))
+    torch.nn.init.normal_(network.unet.last.weight)
+    assert network(torch.rand(1, 3, 13, 30)).shape == (1, 3, 13, 30)
+
+
+def test_the_published_networks_are_as_large_as_published() -> None:
+    sizes = {name: sum(p.numel() for p in DENOISERS[name]().parameters()) for name in ("tutorial", "dncnn")}
+    assert sizes == {"tutorial": 1031, "dncnn": 558_403}, "and dncnn's last bias, 3 numbers"
+
+
+def test_the_tutorials_output_is_never_darker_than_mid_grey(clean: torch.Tensor) -> None:
+    assert DENOISERS["tutorial"]()(clean).min() >= 0.5
+
+
+def test_an_untrained_residual_network_is_the_pointwise_linear_estimate() -> None:
+    """Of data with the standard deviation assumed, its error is c_out² = σ²σ_d²/(σ² + σ_d²) (Karras et al. 2022)."""
+    variance, generator = 0.05, torch.Generator().manual_seed(1)
+    images = 0.5 + DATA_STD * torch.randn(64, 3, 32, 32, generator=generator)
+    error = (ResidualDenoiser(variance=variance)(noisy_version(images, variance)) - images).square().mean().item()
+    assert error == pytest.approx(variance * DATA_STD**2 / (variance + DATA_STD**2), rel=0.02)
+
+
+def test_a_conditional_network_estimates_the_variance_it_is_not_told(clean: torch.Tensor) -> None:
+    network = ConditionalDenoiser(widths=(8, 8, 8)).eval()
+    torch.nn.init.normal_(network.unet.last.weight, std=0.1)
+    noisy = noisy_version(clean, 0.05)
+    with torch.no_grad():
+        assert torch.equal(network(noisy), network(noisy, immerkaer(noisy)))
+        assert not torch.equal(network(noisy, torch.full((48,), 0.01)), network(noisy, torch.full((48,), 0.1)))
+
+
+@pytest.mark.parametrize("variance", [0.01, 0.05, 0.1])
+def test_the_noise_level_is_found_from_the_image_alone(clean: torch.Tensor, variance: float) -> None:
+    found = immerkaer(noisy_version(clean, variance)).sqrt() / variance**0.5
+    assert found.mean().item() == pytest.approx(1, abs=0.05)
+    assert (found - 1).square().mean().sqrt() < 0.1
+
+
+def test_an_image_of_one_colour_has_the_least_noise_there_can_be() -> None:
+    assert immerkaer(torch.full((1, 3, 8, 8), 0.5)).item() == pytest.approx(1 / 255**2 / 12)
+
+
+def test_the_linear_filter_is_the_least_squares_solution(clean: torch.Tensor) -> None:
+    noisy = noisy_version(clean, 0.05)
+    found = LinearFilter(size=3)
+    found.fit(noisy, clean)
+    windows = torch.nn.functional.unfold(found.padded(noisy), 3).transpose(1, 2).flatten(0, 1).double()
+    windows = torch.cat([windows, torch.ones_like(windows[:, :1])], dim=1)
+    target = clean.flatten(2).transpose(1, 2).flatten(0, 1).double()
+    expected = windows @ torch.linalg.lstsq(windows, target).solution
+    got = found(noisy).flatten(2).transpose(1, 2).flatten(0, 1)
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+def test_a_filter_without_a_middle_is_refused() -> None:
+    with pytest.raises(ValueError, match="size is 4"):
+        LinearFilter(size=4)
+
+
+@pytest.mark.parametrize("method", [NonLocalMeans, Wavelet, TotalVariation])
+def test_the_strength_tuned_is_the_best_there_is(method: type, clean: torch.Tensor) -> None:
+    noisy = noisy_version(clean, 0.05)
+    model = method(channels=3, variance=0.05)
+    found = model.fit(noisy[:16], clean[:16])["tuned_strength"]
+    quality = {}
+    for strength in model.strengths:
+        model.strength = strength
+        quality[strength] = psnr(model(noisy[:16]).clamp(0, 1), clean[:16]).mean().item()
+    assert found == max(quality, key=lambda strength: quality[strength])
+    model.strength = found
+    gain = psnr(model(noisy).clamp(0, 1), clean) - psnr(noisy.clamp(0, 1), clean)
+    assert gain.mean() > 4
