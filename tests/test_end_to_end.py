@@ -89,7 +89,7 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
 
     again = pipeline("report", *DEMO)
     assert again.returncode == 0, again.stderr
-    assert report_file.read_text(encoding="utf-8").count("| 0.2 | ") == 2, "the report is on the last sweep asked for"
+    assert report_file.read_text(encoding="utf-8").count("| 0.2 | ") == 3, "both models, and their comparison"
 
 
 def test_no_number_of_the_report_is_typed_by_hand(pipeline: Pipeline, home: Path) -> None:
