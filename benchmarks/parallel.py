@@ -28,7 +28,8 @@ WAYS = {"one at a time, all threads": (1, 0), "two at a time, one thread each": 
 def sweep(home: str, folder: Path | None, *options: str) -> float:
     """Seconds of a command."""
     source = [f"--data.source={folder}"] if folder else ["--data.choice=demo"]
-    command = [sys.executable, "-m", "pipeline", "sweep", f"--run.home={home}", *source, *options]
+    alone = ["--sweep.models=autoencoder", "--sweep.baselines="]
+    command = [sys.executable, "-m", "pipeline", "sweep", f"--run.home={home}", *source, *alone, *options]
     started = time.perf_counter()
     # MLflow sets this variable to the store that this process has opened.
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
