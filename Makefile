@@ -10,14 +10,17 @@ READY := .venv/ready
 # $(call option,NAME,--dotted.name …): the value of a variable the user gave, even an empty one, under each of the names.
 option = $(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))"))
 
+# $(call given,NAME,option): for variables that are yes or no.
+given = $(if $(filter-out 0 no false,$($(1))),$(2))
+
 DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) \
                    $(call option,IMAGES,--data.images.folder) $(call option,DATASET,--data.denoise) $(call option,CONFIG,--config)
 CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
 SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds) \
-                   $(if $(CLIP),--sweep.clip=true)
+                   $(call given,CLIP,--sweep.clip=true)
 MODELS           = $(call option,MODEL,--sweep.models)
 ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
-                   $(call option,THREADS,--run.threads) $(if $(FORCE),--run.force=true) $(if $(DRY_RUN),--dry-run)
+                   $(call option,THREADS,--run.threads) $(call given,FORCE,--run.force=true) $(call given,DRY_RUN,--dry-run)
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help

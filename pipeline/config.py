@@ -1,71 +1,25 @@
 """All that decides a result, and apart from it all that does not.
 
 A `Config` is read from a YAML file in `experiments/` and overridden by dotted names on the command line. From it the
-stages make `Trial`s: one trained model each, holding exactly what decides its numbers. `Run` holds the rest: where
-results are kept and on what they are computed. Nothing here imports anything heavy, so that `--help` is instant.
+stages make trials (`pipeline.trials`): one trained model each, holding exactly what decides its numbers. `Run` holds
+the rest: where results are kept and on what they are computed. Nothing here imports anything heavy, so that `--help`
+is instant.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.checks import as_floats, expanded, require_distinct, require_positive, require_seeds, require_some
 from pipeline.errors import UserError
 
 # Its standard deviation is a hundred times the rounding of float32 just below 1.
 LEAST_VARIANCE = 1e-10
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-
-
-def variance_text(variance: float) -> str:
-    """A variance as names, keys and files write it: short, exact, and without a plus sign, which MLflow refuses."""
-    return f"{variance:.15g}".replace("e+", "e")
-
-
-def require_some(name: str, values: Sequence[object], example: str) -> None:
-    """Refuse an empty list."""
-    if not values:
-        raise UserError(f"{name} is empty; give at least one, for example {example}")
-
-
-def require_positive(name: str, values: Iterable[float]) -> None:
-    """Refuse what is not a finite number above 0."""
-    for value in values:
-        if not (value > 0 and math.isfinite(value)):
-            raise UserError(f"{name}: {value:g} is not a positive number")
-
-
-def require_distinct(name: str, values: Sequence[object]) -> None:
-    """Refuse a value given twice: it would be one trial, counted as two."""
-    for value in values:
-        if values.count(value) > 1:
-            raise UserError(f"{name}: {value} is given more than once")
-
-
-def require_seeds(name: str, seeds: Sequence[int]) -> None:
-    """Refuse an empty list, repeated seeds, and seeds below 0."""
-    require_some(name, seeds, 'SEEDS="0 1 2"')
-    require_distinct(name, seeds)
-    for seed in seeds:
-        if seed < 0:
-            raise UserError(f"{name}: {seed} is below 0")
-
-
-def as_floats(settings: object, *names: str) -> None:
-    """Write whole numbers as floats: 3 and 3.0 are the same setting and must be the same trial."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None:
-            object.__setattr__(settings, name, float(value))
-
-
-def expanded(path: Path | None) -> Path | None:
-    """A path with ~ as the home folder: make passes it on as it is."""
-    return path and path.expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,49 +361,3 @@ class Config:
     report: Report = Report()
     ui: Ui = Ui()
     run: Run = Run()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One trained model: everything chosen that can change its numbers, and nothing else.
-
-    What the machine brings (device, the precision that `auto` means there, versions) is recorded with the run.
-    """
-
-    dataset: str
-    """Name of a prepared store."""
-    model: str
-    settings: dict[str, Any]
-    seed: int
-    validation: float
-    training: Training
-
-    @property
-    def name(self) -> str:
-        """What people call it. Never parsed."""
-        return f"{self.model} · seed {self.seed}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassificationTrial(Trial):
-    """One digit classifier."""
-
-    label_smoothing: float
-    augmentation: Affine
-
-
-@dataclass(frozen=True, kw_only=True)
-class DenoisingTrial(Trial):
-    """One denoiser for one noise variance, or for all of a span."""
-
-    training: DenoisingTraining
-    variance: float
-    """What it is measured at; of one for a span, its middle."""
-    span: tuple[float, float] | None
-    """Least and greatest variance it is trained over; None: `variance` alone."""
-    clip: bool
-
-    @property
-    def name(self) -> str:
-        ends = [self.variance] if self.span is None else self.span
-        return f"{self.model} · σ²={'–'.join(map(variance_text, ends))} · seed {self.seed}"

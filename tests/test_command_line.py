@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import main
+from pipeline.__main__ import as_list, main
 from pipeline.config import PROJECT_ROOT
+from pipeline.errors import UserError
 from tests.conftest import run_pipeline
 
 
 def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from pipeline.__main__ import main\n"
+        "from pipeline.__main__ import as_list, main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print('heavy:', sorted({'torch', 'mlflow', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)))"
@@ -91,7 +92,15 @@ def test_print_config_shows_what_would_be_used(home: Path) -> None:
     )
     assert done.returncode == 0
     assert "variances:\n  - 0.2\n  - 0.3\n" in done.stdout
-    assert "batch_size: 32" in done.stdout, "from experiments/demo.yaml"
+    assert "batch_size: 16" in done.stdout, "from experiments/demo.yaml"
+
+
+def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
+    assert as_list("0.001:0.1:3 0.5") == "[0.001, 0.01, 0.1, 0.5]"
+    assert len(as_list("0.001:0.2:8").split(",")) == 8
+    for wrong in ("0.2:0.001:3", "0.1:0.2:1", "0:1:3", "a:b:c"):
+        with pytest.raises(UserError, match="give least:greatest:count"):
+            as_list(wrong)
 
 
 @pytest.mark.parametrize("place", ["first", "last"])

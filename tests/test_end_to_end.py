@@ -152,6 +152,34 @@ def test_clipped_noise_has_an_experiment_of_its_own(pipeline: Pipeline, home: Pa
     assert free.tags[keys.FINGERPRINT] != clipped.tags[keys.FINGERPRINT]
 
 
+@pytest.mark.slow
+def test_networks_are_measured_at_every_variance_of_the_sweep_and_only_once(pipeline: Pipeline, home: Path) -> None:
+    small = ("--sweep.models=autoencoder conditional", "--sweep.settings.conditional.widths=[4, 4, 4]")
+    sweep = ("sweep", *DEMO, *small, "--sweep.training.steps=4")
+    first = pipeline(*sweep, "--sweep.variances=0.01 0.1")
+    assert first.returncode == 0, first.stderr
+    # Two autoencoders at the other's variance, and one network for all at both.
+    assert "4 measurements of trained networks at other variances" in first.stdout
+    second = pipeline(*sweep, "--sweep.variances=0.01 0.1")
+    assert "measurements" not in second.stdout
+    third = pipeline(*sweep, "--sweep.variances=0.01 0.1 0.2")
+    assert third.returncode == 0, third.stderr
+    # The three that were there at the new variance, and the new one at two.
+    assert "5 measurements of trained networks at other variances" in third.stdout
+
+    store = open_store(Run(home=home))
+    found = trials(store, "demo-patches-denoising")
+    assert {name for name in found["autoencoder · σ²=0.01 · seed 0"].metrics if name.startswith("cross/psnr ")} == {
+        "cross/psnr 0.1",
+        "cross/psnr 0.2",
+    }
+    assert "cross/psnr_blind 0.2" in found["conditional · σ²=0.0025–0.25 · seed 0"].metrics
+    report = pipeline("report", *DEMO, "--report.run_missing=false")
+    assert report.returncode == 0, report.stderr
+    text = (home / "reports" / "output" / "demo" / "report.en.md").read_text(encoding="utf-8")
+    assert "| 0.2 | conditional (blind) |" in text
+
+
 def test_seeds_are_averaged_with_their_interval(pipeline: Pipeline, home: Path) -> None:
     done = pipeline("all", *DEMO, "--sweep.variances=0.05", "--sweep.seeds=0 1 2", "--classify.seeds=0 1 2")
     assert done.returncode == 0, done.stderr

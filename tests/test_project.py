@@ -80,6 +80,7 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
     ("command", "expected"),
     [
         (["sweep", "VARS=0.01 0.1"], 'pipeline sweep    "--sweep.variances=0.01 0.1"'),
+        (["sweep", "CLIP=0", "FORCE=0"], "pipeline sweep"),
         (["sweep", "CLIP=1", "DATASET=mnist"], '"--data.denoise=mnist" --sweep.clip=true'),
         (["sweep", "VARS="], '"--sweep.variances="'),
         (

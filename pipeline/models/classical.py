@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -88,9 +89,9 @@ class Tuned(Fitted):
         denoised = denoised.reshape(images.shape)  # some methods drop a single channel
         return torch.from_numpy(denoised.astype(np.float32)).permute(0, 3, 1, 2).to(noisy.device)
 
+    @abstractmethod
     def denoise_one(self, image: NDArray[np.float32], strength: float) -> NDArray[np.floating[Any]]:
         """One image (h, w, c)."""
-        raise NotImplementedError
 
     def fit(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, float]:
         """Take the strength with the highest mean PSNR."""

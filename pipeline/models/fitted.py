@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 
-class Fitted(nn.Module):
+class Fitted(nn.Module, ABC):
     """A denoiser that is fitted once to pairs of images instead of being trained."""
 
     part: ClassVar[Literal["train", "validation"]]
@@ -16,6 +17,6 @@ class Fitted(nn.Module):
     images: ClassVar[int]
     """How many of them."""
 
+    @abstractmethod
     def fit(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, float]:
         """Find what there is to find from pairs (n, c, h, w); returns the figures worth noting."""
-        raise NotImplementedError

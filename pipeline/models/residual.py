@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,14 @@ class UNet(nn.Module):
     blocks, the last `middle` of them. Skips are added. Any h and w will do: sides are mirrored up to a multiple.
     """
 
-    def __init__(self, inputs: int, outputs: int, widths: Sequence[int], blocks: Sequence[int], middle: int) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: Sequence[int] = (1, 1),
+        middle: int = 2,
+    ) -> None:
         super().__init__()
         if len(blocks) != len(widths) - 1:
             raise ValueError(f"blocks {list(blocks)}: one number for each of the widths {list(widths)} but the last")
@@ -88,20 +96,16 @@ def preconditioned(noisy: torch.Tensor, variance: torch.Tensor, inner: nn.Module
 
 
 class ResidualDenoiser(nn.Module):
-    """Preconditioned residual U-Net for noise of one variance: (b, channels, h, w) → the same."""
+    """Preconditioned residual U-Net for noise of one variance: (b, channels, h, w) → the same.
+
+    Its settings are those of `UNet`.
+    """
 
     variance: torch.Tensor
 
-    def __init__(
-        self,
-        channels: int = 3,
-        variance: float = 0.05,
-        widths: Sequence[int] = (32, 64, 128),
-        blocks: Sequence[int] = (1, 1),
-        middle: int = 2,
-    ) -> None:
+    def __init__(self, channels: int = 3, variance: float = 0.05, **settings: Any) -> None:
         super().__init__()
-        self.unet = UNet(channels, channels, widths, blocks, middle)
+        self.unet = UNet(channels, channels, **settings)
         self.register_buffer("variance", torch.tensor(variance))
 
     def forward(self, noisy: torch.Tensor) -> torch.Tensor:
@@ -114,16 +118,9 @@ class ConditionalDenoiser(nn.Module):
     Takes noisy (b, channels, h, w) images and their variances (b,), or estimates these from the images.
     """
 
-    def __init__(
-        self,
-        channels: int = 3,
-        variance: float = 0.05,
-        widths: Sequence[int] = (32, 64, 128),
-        blocks: Sequence[int] = (1, 1),
-        middle: int = 2,
-    ) -> None:
+    def __init__(self, channels: int = 3, variance: float = 0.05, **settings: Any) -> None:
         super().__init__()
-        self.unet = UNet(channels + 1, channels, widths, blocks, middle)
+        self.unet = UNet(channels + 1, channels, **settings)
 
     def forward(self, noisy: torch.Tensor, variance: torch.Tensor | None = None) -> torch.Tensor:
         known = immerkaer(noisy) if variance is None else variance

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.config import variance_text
 from pipeline.metrics.statistics import Estimate, bootstrap_interval, estimate, holm, sign_flip_p
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.trials import variance_text
 
 COMPARED = ["variance", "model", "other", "difference", "low", "high", "half_width", "n", "p"]
 BLIND = " (blind)"
@@ -36,8 +36,8 @@ def denoising_results(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """A row a trial and variance, baselines first.
 
     Columns model, variance, seed, parameters, psnr, ssim, gain (dB over the noisy image), effective_variance of the
-    noise, seconds of training, trained, run_id, file (of the figures of each image) and suffix (of its columns). A
-    network for all variances has a row for each variance that the others have, and another for what it does blind.
+    noise, seconds of training, trained, and run_id. A network for all variances has a row for each variance that the
+    others have, and another for what it does blind.
     """
     specialists = [run for run in runs if not serves_any(run)]
     noise = {float(run.params["variance"]): run.metrics[keys.EFFECTIVE_VARIANCE] for run in specialists}
@@ -58,7 +58,7 @@ def denoising_results(runs: Sequence[RunRecord]) -> pd.DataFrame:
 
 def serves_any(run: RunRecord) -> bool:
     """Whether a network was trained for a span of variances."""
-    return run.params.get("least_variance", "") != run.params.get("greatest_variance", "")
+    return run.params["least_variance"] != run.params["greatest_variance"]
 
 
 def variances_across(run: RunRecord) -> list[float]:
@@ -82,8 +82,6 @@ def row(run: RunRecord, variance: float, key: str, effective: float, suffix: str
         "seconds": run.metrics[keys.TRAIN_SECONDS],
         "trained": run.params["steps"] != "0",
         "run_id": run.run_id,
-        "file": keys.per_image(variance),
-        "suffix": suffix,
     }
 
 
@@ -120,7 +118,7 @@ def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:
         }
         if not serves_any(run):
             found[float(run.params["variance"])] = run.metrics[keys.TEST_PSNR]
-        ends = [float(run.params.get(name, run.params["variance"])) for name in ("least_variance", "greatest_variance")]
+        ends = [float(run.params[name]) for name in ("least_variance", "greatest_variance")]
         span = "–".join(variance_text(end) for end in dict.fromkeys(ends))
         name = f"{run.params['model']}, σ²={span}"
         order = (run.params["model"], ends[0], ends[1])
@@ -133,14 +131,13 @@ def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:
 def per_image(results: pd.DataFrame, store: TrackingStore) -> pd.DataFrame:
     """A row a model, variance, seed and test image: label, psnr, ssim."""
     tables = []
-    for one in results.to_dict("records"):
-        scores = store.table(one["run_id"], one["file"])
-        table = scores[["image", "label"]].assign(
-            psnr=scores[f"psnr{one['suffix']}"],
-            ssim=scores[f"ssim{one['suffix']}"],
-            **{name: one[name] for name in ("model", "variance", "seed", "trained")},
-        )
-        tables.append(table)
+    for _, part in results.groupby(["run_id", "variance"], sort=False):
+        scores = store.table(str(part["run_id"].iloc[0]), keys.per_image(float(part["variance"].iloc[0])))
+        for one in part.to_dict("records"):
+            suffix = "_blind" if one["model"].endswith(BLIND) else ""
+            columns = {name: one[name] for name in ("model", "variance", "seed", "trained")}
+            measured = {name: scores[f"{name}{suffix}"] for name in ("psnr", "ssim")}
+            tables.append(scores[["image", "label"]].assign(**measured, **columns))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.config import variance_text
 from pipeline.metrics.image import SSIM_VARIANT
 from pipeline.metrics.statistics import estimate
 from pipeline.reporting.figures import new_figure
 from pipeline.tracking import keys
+from pipeline.trials import variance_text
 
 VARIANCE = "noise variance σ² (pixels from 0 to 1)"
 PSNR = "PSNR in dB (mean over images)"

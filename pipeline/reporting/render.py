@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.config import variance_text
+from pipeline.trials import variance_text
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:

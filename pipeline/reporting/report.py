@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.config import variance_text
 from pipeline.data.store import replace_folder
 from pipeline.metrics.image import SSIM_VARIANT
 from pipeline.reporting import classification, denoising, denoising_figures, figures
@@ -18,6 +17,7 @@ from pipeline.reporting.inputs import ANSWERS, FIGURES, Part, figures_of
 from pipeline.reporting.render import render
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.trials import variance_text
 
 QUESTIONS = ("gan", "batch-norm")
 LANGUAGES = ("en", "fa")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import reporting
-from pipeline.config import Config, Run, Sweep, variance_text
+from pipeline.config import Config, Run, Sweep
 from pipeline.console import counted, say, table
 from pipeline.data import catalog
 from pipeline.data.source_code import code_digest
@@ -19,6 +19,7 @@ from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import BASELINES, DENOISING, denoising_trials, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.trials import variance_text
 
 REPORTING = Path(reporting.__file__).parent
 
@@ -70,8 +71,9 @@ def measured_across(
     todo = cross.missing(results.planned, config.sweep.variances)
     if not todo:
         return results.runs
-    say(f"sweep     {len(todo)} measurements of trained networks at other variances")
-    for _ in counted(cross.measure(todo, images, store, config.run), len(todo), "measuring"):
+    count = sum(len(variances) for _, variances in todo.values())
+    say(f"sweep     {count} measurements of trained networks at other variances")
+    for _ in counted(cross.measure(todo, images, store, config.run), count, "measuring"):
         pass
     newest = {run.run_id: run for run in store.trials(experiment_id)}
     return [newest[run.run_id] for run in results.runs]

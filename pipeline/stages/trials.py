@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from pipeline.config import Run, Trial
+from pipeline.config import Run
 from pipeline.console import Board, complain, say
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import TrialsFailedError, UserError
@@ -20,6 +20,7 @@ from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.tracking.trouble import suppress_trouble
+from pipeline.trials import Trial
 
 if TYPE_CHECKING:
     from pipeline.sweeps.attempt import Outcome

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.config import DenoisingTrial, Run, variance_text
+from pipeline.config import Run
 from pipeline.data.store import ImageStore
 from pipeline.sweeps.plan import Planned
 from pipeline.tracking import keys
-from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.tracking.store import TrackingStore
+from pipeline.trials import DenoisingTrial
 
 
-def missing(planned: Sequence[Planned], variances: Iterable[float]) -> list[tuple[DenoisingTrial, RunRecord, float]]:
-    """The trials, their runs and the variances at which they have not been measured yet."""
-    return [
-        (one.trial, one.run, variance)
-        for one in planned
-        if isinstance(one.trial, DenoisingTrial) and one.run is not None and one.run.params["steps"] != "0"
-        for variance in variances
-        if (one.trial.span or variance != one.trial.variance) and keys.cross("psnr", variance) not in one.run.metrics
-    ]
+def missing(planned: Sequence[Planned], variances: Sequence[float]) -> dict[str, tuple[DenoisingTrial, list[float]]]:
+    """By the id of its run: a trained trial, and the variances of the sweep at which it has not been measured yet."""
+    found = {}
+    for one in planned:
+        if not isinstance(one.trial, DenoisingTrial) or one.run is None or one.run.params["steps"] == "0":
+            continue
+        others = variances if one.trial.span else [v for v in variances if v != one.trial.variance]
+        left = [variance for variance in others if keys.cross("psnr", variance) not in one.run.metrics]
+        if left:
+            found[one.run.run_id] = one.trial, left
+    return found
 
 
 def measure(
-    todo: Sequence[tuple[DenoisingTrial, RunRecord, float]], images: ImageStore, store: TrackingStore, run: Run
-) -> Iterator[str]:
-    """Measure trained networks at other variances than their own; the figures join their runs. Yields what is done."""
+    todo: Mapping[str, tuple[DenoisingTrial, list[float]]], images: ImageStore, store: TrackingStore, run: Run
+) -> Iterator[float]:
+    """Measure trained networks at other variances than their own; figures join their runs. Yields each variance."""
     from pipeline.tracking.runs import Recorder
     from pipeline.training.build import split_batches
     from pipeline.training.denoising import Denoiser, averages
     from pipeline.training.device import choose_device
 
     device = choose_device(run)
-    denoisers: dict[str, Denoiser] = {}
-    for trial, finished, variance in todo:
-        if finished.run_id not in denoisers:
-            denoisers = {finished.run_id: Denoiser.build(trial, images, device)}
-            state = store.weights(finished.run_id, keys.WEIGHTS)
-            denoisers[finished.run_id].model.load_state_dict(state)
-        scores = denoisers[finished.run_id].scores(split_batches(images, trial, device)["test"], variance)
-        recorder = Recorder(store, finished.run_id)
-        recorder.text(scores.to_csv(index=False), keys.per_image(variance))
-        means = averages(scores, "").items()
-        recorder.metrics({keys.cross(name.removeprefix("/"), variance): value for name, value in means})
-        yield f"{finished.name} at {variance_text(variance)}"
+    for run_id, (trial, variances) in todo.items():
+        denoiser = Denoiser.build(trial, images, device)
+        denoiser.model.load_state_dict(store.weights(run_id, keys.WEIGHTS))
+        test = split_batches(images, trial, device)["test"]
+        recorder = Recorder(store, run_id)
+        for variance in variances:
+            scores = denoiser.scores(test, variance)
+            recorder.text(scores.to_csv(index=False), keys.per_image(variance))
+            recorder.metrics({keys.cross(name, variance): value for name, value in averages(scores).items()})
+            yield variance

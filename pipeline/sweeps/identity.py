@@ -8,9 +8,9 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 
-from pipeline.config import Trial
 from pipeline.data.source_code import imported_modules, module_digest, module_file
 from pipeline.data.store import ImageStore
+from pipeline.trials import Trial
 
 NETWORKS = "pipeline.models"
 ROOMS = ("pipeline.data", "pipeline.metrics", "pipeline.models", "pipeline.training")
@@ -57,9 +57,9 @@ def network_module(recipe: str, model: str) -> str:
     It is read off the source: importing brings torch. What can't be read off (no bare name of an imported class) leads
     to the tables: then every network counts.
     """
-    tree = ast.parse(module_file(NETWORKS).read_text(encoding="utf-8"))
+    tree, recipe_tree = (ast.parse(module_file(name).read_text(encoding="utf-8")) for name in (NETWORKS, recipe))
     origin = {name: module for module, name in imports_of(tree)}
-    wanted = {name for module, name in imports_of(ast.parse(module_file(recipe).read_text())) if module == NETWORKS}
+    wanted = {name for module, name in imports_of(recipe_tree) if module == NETWORKS}
     for node in tree.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import ClassificationTrial, Config, DenoisingTraining, DenoisingTrial, Run, Trial
+from pipeline.config import Config, DenoisingTraining, Run
 from pipeline.data.store import ImageStore
 from pipeline.sweeps.claims import trials_folder
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
 
 CLASSIFICATION = "pipeline.training.classification"
 DENOISING = "pipeline.training.denoising"

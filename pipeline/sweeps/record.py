@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from pipeline.config import ClassificationTrial, DenoisingTrial, Trial
 from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import confusion_matrix
@@ -20,6 +19,7 @@ from pipeline.tracking.runs import Recorder
 from pipeline.training.build import in_memory_format
 from pipeline.training.classification import ClassificationResult
 from pipeline.training.denoising import DenoisingResult
+from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
 
 HARDEST = 30
 

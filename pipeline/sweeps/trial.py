@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import ClassificationTrial, DenoisingTrial, Run
+from pipeline.config import Run
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError
 from pipeline.sweeps.claims import claimed, trials_folder
@@ -23,6 +23,7 @@ from pipeline.training.classification import train_classifier
 from pipeline.training.denoising import train_denoiser
 from pipeline.training.device import choose_device, choose_precision, device_name
 from pipeline.training.observer import Observer, Observers
+from pipeline.trials import ClassificationTrial, DenoisingTrial
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Training, a room below, names the metrics that it measures; those here must be the same.
 """
 
-from pipeline.config import variance_text
+from pipeline.trials import variance_text
 
 # Tags of a run.
 KIND = "kind"

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.config import Trial
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.training.batches import Batches
 from pipeline.training.randomness import seed_of, validation_split
+from pipeline.trials import Trial
 
 EVALUATION_BATCH = 500
 

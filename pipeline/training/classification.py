@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.config import Affine, ClassificationTrial
+from pipeline.config import Affine
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import accuracy, accuracy_by_class, brier_score, calibration_error
 from pipeline.models import CLASSIFIERS
@@ -21,6 +21,7 @@ from pipeline.training.device import arithmetic, choose_precision
 from pipeline.training.fit import Setting, fit
 from pipeline.training.observer import Observer
 from pipeline.training.randomness import validation_split
+from pipeline.trials import ClassificationTrial
 
 
 @dataclass(frozen=True)

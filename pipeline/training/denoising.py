@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.config import DenoisingTrial
 from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr, ssim
 from pipeline.models import DENOISERS
@@ -23,6 +23,7 @@ from pipeline.training.device import arithmetic, choose_precision
 from pipeline.training.fit import Objective, Setting, fit
 from pipeline.training.noise import add_noise, fixed_noise
 from pipeline.training.observer import Observer
+from pipeline.trials import DenoisingTrial
 
 EXAMPLES = 10
 LEAST_ERROR = 1e-6  # squared: 60 dB, which no denoiser reaches
@@ -70,8 +71,7 @@ def train_denoiser(
     model, parameters = denoiser.model, count_parameters(denoiser.model)
 
     def validate(model: nn.Module) -> dict[str, float]:
-        watched = denoiser.of(model)
-        return averages(watched.scores(parts["validation"], trial.variance), "val")
+        return named("val", averages(replace(denoiser, model=model).scores(parts["validation"], trial.variance)))
 
     figures: dict[str, float] = {}
     seconds = 0.0
@@ -90,13 +90,13 @@ def train_denoiser(
             started = time.perf_counter()
             figures = fit_at_once(model, parts[model.part], denoiser, trial.variance)
             seconds = time.perf_counter() - started
-        figures |= averages(denoiser.scores(parts["validation"], trial.variance), "val")
+        figures |= named("val", averages(denoiser.scores(parts["validation"], trial.variance)))
     per_image = denoiser.scores(parts["test"], trial.variance)
     return DenoisingResult(
         model=model,
         metrics={
             **figures,
-            **averages(per_image, "test"),
+            **named("test", averages(per_image)),
             "noise/effective_variance": float(per_image["noise"].mean()),
             "time/train_s": seconds,
         },
@@ -162,10 +162,6 @@ class Denoiser:
         precision = choose_precision(trial.training, device) if count_parameters(model) else torch.float32
         return cls(model, trial.span is not None, trial.clip, store.manifest.digest, precision)
 
-    def of(self, model: nn.Module) -> Denoiser:
-        """The same with another model."""
-        return Denoiser(model, self.conditional, self.clip, self.digest, self.precision)
-
     def noisy(self, batch: Batch, variance: float) -> torch.Tensor:
         """A batch with its fixed evaluation noise."""
         return fixed_noise(batch.images, batch.indices.tolist(), variance, self.clip, self.digest)
@@ -183,7 +179,7 @@ class Denoiser:
         return clipped
 
     def scores(self, batches: Batches, variance: float) -> pd.DataFrame:
-        """A row an image: its index in the store, label, psnr, ssim, gain over the noisy image clipped to [0, 1].
+        """A row an image: its index in the store, label, psnr, ssim, psnr_gain over the noisy image clipped to [0, 1].
 
         And noise, the mean square of what was added; and, of a network that is told the variance, psnr_blind and
         ssim_blind of what it does without being told.
@@ -202,7 +198,7 @@ class Denoiser:
                 denoised = self.denoise(noisy, told)
                 note(f"psnr{suffix}", psnr(denoised, batch.images))
                 note(f"ssim{suffix}", ssim(denoised, batch.images))
-            note("gain", columns["psnr"][-1] - psnr(noisy.clamp(0, 1), batch.images).cpu())
+            note("psnr_gain", columns["psnr"][-1] - psnr(noisy.clamp(0, 1), batch.images).cpu())
             note("noise", (noisy - batch.images).square().mean(dim=(1, 2, 3)))
         return pd.DataFrame({name: torch.cat(values).numpy() for name, values in columns.items()})
 
@@ -215,20 +211,15 @@ class Denoiser:
         return Examples(batch.images.cpu(), noisy.clamp(0, 1).cpu(), denoised.cpu())
 
 
-NAMES = {
-    "psnr": "psnr",
-    "ssim": "ssim",
-    "gain": "psnr_gain",
-    "psnr_blind": "psnr_blind",
-    "ssim_blind": "ssim_blind",
-}
-"""Columns of scores → what their mean is called in metrics."""
+FIGURES = ("psnr", "ssim", "psnr_gain", "psnr_blind", "ssim_blind")
+"""Columns of scores whose mean over images is a figure of the model."""
 
 
-def averages(scores: pd.DataFrame, split: str) -> dict[str, float]:
-    """Means over images, by the names of metrics."""
-    return {
-        f"{split}/{name}": float(scores[column].astype(float).mean())
-        for column, name in NAMES.items()
-        if column in scores
-    }
+def averages(scores: pd.DataFrame) -> dict[str, float]:
+    """Means over images of the figures there are."""
+    return {name: float(scores[name].astype(float).mean()) for name in FIGURES if name in scores}
+
+
+def named(part: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures as metrics of a part of the images."""
+    return {f"{part}/{name}": value for name, value in figures.items()}

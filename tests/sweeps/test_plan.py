@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep, variance_text
+from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.sweeps.identity import Identity, code_of, identify, network_module
@@ -17,6 +17,7 @@ from pipeline.sweeps.plan import CLASSIFICATION, DENOISING, Planned, denoising_t
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import open_store
+from pipeline.trials import variance_text
 
 CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1), models=("autoencoder",), baselines=("noisy",)))
 

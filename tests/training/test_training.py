@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Affine, ClassificationTrial, DenoisingTraining, DenoisingTrial, Run, Training
+from pipeline.config import Affine, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.training import batches as batches_module
@@ -21,6 +21,7 @@ from pipeline.training.device import choose_device
 from pipeline.training.fit import Setting, fit
 from pipeline.training.observer import Observers
 from pipeline.training.randomness import validation_split
+from pipeline.trials import ClassificationTrial, DenoisingTrial
 
 CPU = torch.device("cpu")
 

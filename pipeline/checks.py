@@ -1,0 +1,51 @@
+"""What settings have in common to be checked for, each refused in one line that says what to give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+
+def require_some(name: str, values: Sequence[object], example: str) -> None:
+    """Refuse an empty list."""
+    if not values:
+        raise UserError(f"{name} is empty; give at least one, for example {example}")
+
+
+def require_positive(name: str, values: Iterable[float]) -> None:
+    """Refuse what is not a finite number above 0."""
+    for value in values:
+        if not (value > 0 and math.isfinite(value)):
+            raise UserError(f"{name}: {value:g} is not a positive number")
+
+
+def require_distinct(name: str, values: Sequence[object]) -> None:
+    """Refuse a value given twice: it would be one trial, counted as two."""
+    for value in values:
+        if values.count(value) > 1:
+            raise UserError(f"{name}: {value} is given more than once")
+
+
+def require_seeds(name: str, seeds: Sequence[int]) -> None:
+    """Refuse an empty list, repeated seeds, and seeds below 0."""
+    require_some(name, seeds, 'SEEDS="0 1 2"')
+    require_distinct(name, seeds)
+    for seed in seeds:
+        if seed < 0:
+            raise UserError(f"{name}: {seed} is below 0")
+
+
+def as_floats(settings: object, *names: str) -> None:
+    """Write whole numbers as floats: 3 and 3.0 are the same setting and must be the same trial."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None:
+            object.__setattr__(settings, name, float(value))
+
+
+def expanded(path: Path | None) -> Path | None:
+    """A path with ~ as the home folder: make passes it on as it is."""
+    return path and path.expanduser()

@@ -1,0 +1,59 @@
+"""One trained model: all that was chosen for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Affine, DenoisingTraining, Training
+
+
+def variance_text(variance: float) -> str:
+    """A variance as names, keys and files write it: short, exact, and without a plus sign, which MLflow refuses."""
+    return f"{variance:.15g}".replace("e+", "e")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trained model: everything chosen that can change its numbers, and nothing else.
+
+    What the machine brings (device, the precision that `auto` means there, versions) is recorded with the run.
+    """
+
+    dataset: str
+    """Name of a prepared store."""
+    model: str
+    settings: dict[str, Any]
+    seed: int
+    validation: float
+    training: Training
+
+    @property
+    def name(self) -> str:
+        """What people call it. Never parsed."""
+        return f"{self.model} · seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationTrial(Trial):
+    """One digit classifier."""
+
+    label_smoothing: float
+    augmentation: Affine
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoisingTrial(Trial):
+    """One denoiser for one noise variance, or for all of a span."""
+
+    training: DenoisingTraining
+    variance: float
+    """What it is measured at; of one for a span, its middle."""
+    span: tuple[float, float] | None
+    """Least and greatest variance it is trained over; None: `variance` alone."""
+    clip: bool
+
+    @property
+    def name(self) -> str:
+        ends = [self.variance] if self.span is None else self.span
+        return f"{self.model} · σ²={'–'.join(map(variance_text, ends))} · seed {self.seed}"

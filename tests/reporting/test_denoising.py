@@ -1,0 +1,90 @@
+"""What is said of denoisers: tables from runs, and comparisons from images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.reporting.denoising import comparisons, cross_matrix, denoising_results
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord
+
+
+def scores_of(model: str, seed: int, psnr: np.ndarray, trained: bool = True) -> pd.DataFrame:
+    columns = {"model": model, "variance": 0.1, "seed": seed, "trained": trained}
+    return pd.DataFrame({"image": range(len(psnr)), "label": 0, "psnr": psnr, "ssim": 0.5, **columns})
+
+
+def test_models_are_compared_image_by_image_and_seed_by_seed() -> None:
+    """Images differ by 5 dB, models by 0.5: only the pairs tell which is better."""
+    random = np.random.default_rng(0)
+    hardness = 25 + 5 * random.standard_normal(400)
+    tables = [scores_of("good", seed, hardness + 0.5 + 0.01 * seed) for seed in range(6)]
+    tables += [scores_of("worse", seed, hardness + 0.1 * random.standard_normal(400)) for seed in range(6)]
+    tables.append(scores_of("linear", 0, hardness - 1, trained=False))
+    table = comparisons(pd.concat(tables, ignore_index=True)).set_index("other")
+    assert (table["model"] == "good").all()
+    assert table.loc["worse", "difference"] == pytest.approx(0.525, abs=0.01)
+    assert table.loc["worse", "high"] - table.loc["worse", "low"] < 0.05
+    assert table.loc["linear", "difference"] == pytest.approx(1.525)
+    assert table["n"].tolist() == [6, 6], "a baseline has one run and is compared with each seed"
+    # Six seeds agree: 2/2⁶ each, doubled by Holm's correction for two tests.
+    assert table["p"].tolist() == pytest.approx([2 * 2 / 64] * 2)
+
+
+def test_one_seed_gives_a_difference_and_claims_no_more() -> None:
+    tables = [scores_of("good", 0, np.full(300, 30.0)), scores_of("worse", 0, np.full(300, 29.0))]
+    (row,) = comparisons(pd.concat(tables)).to_dict("records")
+    assert (row["difference"], row["n"]) == (1, 1)
+    assert row["p"] is None
+    assert row["half_width"] is None
+
+
+def test_the_best_is_never_a_baseline() -> None:
+    tables = [scores_of("net", 0, np.full(300, 20.0)), scores_of("linear", 0, np.full(300, 29.0), trained=False)]
+    (row,) = comparisons(pd.concat(tables)).to_dict("records")
+    assert (row["model"], row["other"], row["difference"]) == ("net", "linear", -9)
+
+
+def run(model: str, ends: tuple[float, float], seed: int, own: float, across: dict[float, float]) -> RunRecord:
+    variance = ends[0] if ends[0] == ends[1] else 0.05
+    params = {
+        "model": model,
+        "variance": str(variance),
+        "least_variance": str(ends[0]),
+        "greatest_variance": str(ends[1]),
+        "seed": str(seed),
+        "steps": "10",
+        "params_n": "5",
+    }
+    metrics = {keys.TEST_PSNR: own, keys.TEST_SSIM: 0.5, keys.TEST_PSNR_GAIN: 1.0, keys.TRAIN_SECONDS: 1.0}
+    metrics[keys.EFFECTIVE_VARIANCE] = variance
+    for at, psnr in across.items():
+        figures = {"psnr": psnr, "ssim": 0.5, "psnr_gain": 1.0, "psnr_blind": psnr - 0.25, "ssim_blind": 0.4}
+        metrics |= {keys.cross(name, at): value for name, value in figures.items()}
+    return RunRecord(f"{model}{ends}{seed}", model, params, metrics, {}, "FINISHED", 0)
+
+
+RUNS = [
+    run("residual", (0.01, 0.01), 0, own=30, across={0.1: 20}),
+    run("residual", (0.01, 0.01), 1, own=32, across={0.1: 22}),
+    run("residual", (0.1, 0.1), 0, own=25, across={0.01: 27}),
+    run("conditional", (0.001, 1), 0, own=28, across={0.01: 30, 0.1: 24, 0.5: 15}),
+]
+
+
+def test_the_cross_matrix_has_every_network_at_every_variance_all_were_measured_at() -> None:
+    matrix = cross_matrix(RUNS)
+    assert matrix.columns.tolist() == [0.01, 0.1], "0.5 is of another sweep"
+    assert matrix.loc["residual, σ²=0.01"].tolist() == [31, 21], "means over seeds"
+    assert matrix.loc["residual, σ²=0.1"].tolist() == [27, 25]
+    assert matrix.loc["conditional, σ²=0.001–1"].tolist() == [30, 24]
+
+
+def test_a_network_for_all_variances_has_a_row_at_each_told_and_blind() -> None:
+    results = denoising_results(RUNS).set_index(["model", "variance"])
+    assert results.loc["conditional", "psnr"].to_dict() == {0.01: 30, 0.1: 24}
+    assert results.loc["conditional (blind)", "psnr"].to_dict() == {0.01: 29.75, 0.1: 23.75}
+    assert results.loc["conditional (blind)", "gain"].tolist() == [0.75, 0.75]
+    assert len(results) == 3 + 2 + 2
