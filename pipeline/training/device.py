@@ -38,13 +38,14 @@ def choose_precision(training: Training, device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware has it natively (an emulated one is slower than float32), or what was asked for."""
     if training.precision != "auto":
         return torch.float32 if training.precision == "float32" else torch.bfloat16
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware computes in bfloat16 natively."""
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        native = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    else:
-        native = False
-    return torch.bfloat16 if native else torch.float32
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def arithmetic(precision: torch.dtype, device: torch.device) -> AbstractContextManager[object]:

@@ -9,35 +9,25 @@ import torch
 from torch import nn
 
 from pipeline.config import Training
+from pipeline.training.muon import Muon
 
 MOMENTUM = 0.9
-MUON_MOMENTUM = 0.95
-MUON_STEPS = 3  # of Newton–Schulz: enough for updates whose singular values differ by less than a factor of 3
 
 
 class Optimizers:
     """What `training.optimizer` names, on a one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
 
-    Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/) makes each update of a matrix orthogonal. It takes
-    the weights of the inner convolutions as matrices of one row an output channel. The rest is AdamW's: the first and
-    last layers, biases, and the scales of normalization.
+    Muon takes the weights of the inner convolutions. The rest is AdamW's: the first and last layers, biases, and the
+    scales of normalization.
     """
 
     def __init__(self, model: nn.Module, training: Training, total_steps: int) -> None:
         self.parameters = list(model.parameters())
-        self.matrices = Matrices(inner_convolutions(model) if training.optimizer == "muon" else [])
-        rest = [p for p in self.parameters if all(p is not inner for inner in self.matrices.weights)]
+        inner = inner_convolutions(model) if training.optimizer == "muon" else []
+        rest = [p for p in self.parameters if all(p is not weight for weight in inner)]
         self.members: list[torch.optim.Optimizer] = [with_decay(rest, training)]
-        if self.matrices.weights:
-            self.members.append(
-                torch.optim.Muon(
-                    self.matrices.views,
-                    lr=training.muon_learning_rate,
-                    weight_decay=training.weight_decay,
-                    momentum=MUON_MOMENTUM,
-                    ns_steps=MUON_STEPS,
-                )
-            )
+        if inner:
+            self.members.append(Muon(inner, training.muon_learning_rate, training.weight_decay))
         self.schedules = [one_cycle(member, training, total_steps) for member in self.members]
         self.clip_norm = training.clip_norm
 
@@ -45,12 +35,9 @@ class Optimizers:
         """Update the weights from their gradients, forget these, and move on in the schedule."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
-        self.matrices.take_gradients()
         for member in self.members:
             member.step()
             member.zero_grad()
-        for weight in self.matrices.weights:
-            weight.grad = None
         for schedule in self.schedules:
             schedule.step()
 
@@ -86,30 +73,8 @@ def one_cycle(
         total_steps=total_steps,
         pct_start=max(training.warmup, 2 / total_steps),  # a rise of a single step would be divided by zero
         anneal_strategy="cos" if training.anneal == "cosine" else "linear",
-        cycle_momentum=not isinstance(optimizer, torch.optim.Muon),
+        cycle_momentum=not isinstance(optimizer, Muon),
     )
-
-
-class Matrices:
-    """Weights of convolutions as the matrices that Muon takes: views of the same memory."""
-
-    def __init__(self, weights: Sequence[nn.Parameter]) -> None:
-        self.weights = list(weights)
-        self.views = [nn.Parameter(as_matrix(weight.detach())) for weight in self.weights]
-        for weight, view in zip(self.weights, self.views, strict=True):
-            assert view.data_ptr() == weight.data_ptr(), "a copy would never reach the network"
-
-    def take_gradients(self) -> None:
-        """Hand on what the backward pass left at the weights."""
-        for weight, view in zip(self.weights, self.views, strict=True):
-            view.grad = None if weight.grad is None else as_matrix(weight.grad)
-
-
-def as_matrix(weight: torch.Tensor) -> torch.Tensor:
-    """(out, in, h, w) → (out, in·h·w), in the order of memory where that is channels_last: Muon doesn't mind."""
-    if weight.is_contiguous():
-        return weight.flatten(1)
-    return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 def inner_convolutions(model: nn.Module) -> list[nn.Parameter]:

@@ -14,6 +14,7 @@ from pipeline.errors import UserError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.checkpoint import FILE, Checkpoints
 from pipeline.training.fit import Setting, fit
+from pipeline.training.muon import Muon
 from pipeline.training.optimizers import Optimizers, inner_convolutions
 
 CPU = torch.device("cpu")
@@ -268,6 +269,26 @@ def test_muon_trains_the_inner_convolutions_in_place() -> None:
         assert singular.max() / singular.min() < 3, "an orthogonal matrix, as nearly as three iterations make it"
         assert (update * gradient.flatten(1)).sum() > 0, "down the gradient"
         assert inner[0].grad is None
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 3, 3), (32, 4, 2, 2)], ids=["wide", "tall"])
+def test_muon_does_what_torchs_does_on_single_matrices(shape: tuple[int, ...]) -> None:
+    """Two weights of one shape, channels_last, three steps; torch's runs in bfloat16, hence the tolerance."""
+    random = torch.Generator().manual_seed(0)
+    starts = [torch.randn(shape, generator=random) for _ in range(2)]
+    ours = [nn.Parameter(start.clone(memory_format=torch.channels_last)) for start in starts]
+    theirs = [nn.Parameter(start.flatten(1).clone()) for start in starts]
+    muon = Muon(ours, lr=0.1, weight_decay=0.01)
+    expected = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.01, momentum=0.95, ns_steps=3)
+    for _ in range(3):
+        for weight, matrix in zip(ours, theirs, strict=True):
+            gradient = torch.randn(shape, generator=random)
+            weight.grad, matrix.grad = gradient, gradient.flatten(1)  # a gradient in another order than its weight
+        muon.step()
+        expected.step()
+    for weight, matrix, start in zip(ours, theirs, starts, strict=True):
+        change = (matrix - start.flatten(1)).norm()
+        assert (weight.flatten(1) - matrix).norm() < 0.02 * change
 
 
 def test_the_optimizers_learn() -> None:
