@@ -62,7 +62,7 @@ def as_matrix(tensor: torch.Tensor, weight: nn.Parameter) -> torch.Tensor:
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """Roughly the nearest orthogonal matrices, by the quintic Newton–Schulz iteration: (n, rows, columns) → the same."""
+    """Roughly the nearest orthogonal matrices, by a quintic Newton–Schulz iteration: (n, rows, columns) → the same."""
     x = matrices.bfloat16() if has_bfloat16(matrices.device) else matrices
     wide = x.shape[1] <= x.shape[2]
     x = x if wide else x.mT
