@@ -59,7 +59,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## everything on the bundled images, offline, in under two minutes
+demo: $(READY) ## everything on the bundled images, offline, in a few minutes
 	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 all: $(READY) ## everything: prepare, classify, sweep, report

@@ -159,21 +159,21 @@ def test_networks_are_measured_at_every_variance_of_the_sweep_and_only_once(pipe
     first = pipeline(*sweep, "--sweep.variances=0.01 0.1")
     assert first.returncode == 0, first.stderr
     # Two autoencoders at the other's variance, and one network for all at both.
-    assert "4 measurements of trained networks at other variances" in first.stdout
+    assert "other variances than their own: 4 to measure" in first.stdout
     second = pipeline(*sweep, "--sweep.variances=0.01 0.1")
-    assert "measurements" not in second.stdout
+    assert "to measure" not in second.stdout
     third = pipeline(*sweep, "--sweep.variances=0.01 0.1 0.2")
     assert third.returncode == 0, third.stderr
     # The three that were there at the new variance, and the new one at two.
-    assert "5 measurements of trained networks at other variances" in third.stdout
+    assert "other variances than their own: 5 to measure" in third.stdout
 
     store = open_store(Run(home=home))
     found = trials(store, "demo-patches-denoising")
-    assert {name for name in found["autoencoder · σ²=0.01 · seed 0"].metrics if name.startswith("cross/psnr ")} == {
-        "cross/psnr 0.1",
-        "cross/psnr 0.2",
+    assert {name for name in found["autoencoder · σ²=0.01 · seed 0"].metrics if name.startswith("test_at/psnr ")} == {
+        "test_at/psnr 0.1",
+        "test_at/psnr 0.2",
     }
-    assert "cross/psnr_blind 0.2" in found["conditional · σ²=0.0025–0.25 · seed 0"].metrics
+    assert "test_at/psnr_blind 0.2" in found["conditional · σ²=0.0025–0.25 · seed 0"].metrics
     report = pipeline("report", *DEMO, "--report.run_missing=false")
     assert report.returncode == 0, report.stderr
     text = (home / "reports" / "output" / "demo" / "report.en.md").read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ def measured_across(
     if not todo:
         return results.runs
     count = sum(len(variances) for _, variances in todo.values())
-    say(f"sweep     {count} measurements of trained networks at other variances")
+    say(f"sweep     trained networks at other variances than their own: {count} to measure")
     for _ in counted(cross.measure(todo, images, store, config.run), count, "measuring"):
         pass
     newest = {run.run_id: run for run in store.trials(experiment_id)}

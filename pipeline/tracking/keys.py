@@ -67,9 +67,9 @@ TEST_PSNR = "test/psnr"
 TEST_SSIM = "test/ssim"
 TEST_PSNR_GAIN = "test/psnr_gain"
 VAL_PSNR = "val/psnr"
-EFFECTIVE_VARIANCE = "noise/effective_variance"
+EFFECTIVE_VARIANCE = "test/effective_variance"
 
 
 def cross(figure: str, variance: float) -> str:
-    """A figure of a network on test images whose noise it was not trained for."""
-    return f"cross/{figure} {variance_text(variance)}"
+    """A figure of a network on test images whose noise it was not trained for. In the UI it comes after `test/`."""
+    return f"test_at/{figure} {variance_text(variance)}"

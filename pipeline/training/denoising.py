@@ -97,7 +97,7 @@ def train_denoiser(
         metrics={
             **figures,
             **named("test", averages(per_image)),
-            "noise/effective_variance": float(per_image["noise"].mean()),
+            "test/effective_variance": float(per_image["noise"].mean()),
             "time/train_s": seconds,
         },
         per_image=per_image,

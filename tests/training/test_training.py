@@ -218,9 +218,9 @@ def test_scores_are_of_each_image_with_its_own_noise(patches: ImageStore) -> Non
     assert scores["image"].tolist() == list(patches.split("test"))
     assert scores["label"].tolist() == patches.labels[list(patches.split("test"))].tolist()
     assert scores["psnr"].mean() == pytest.approx(result.metrics["test/psnr"], abs=1e-4)
-    assert result.metrics["noise/effective_variance"] == pytest.approx(0.05, rel=0.02)
+    assert result.metrics["test/effective_variance"] == pytest.approx(0.05, rel=0.02)
     clipped = train_denoiser(denoising(model="noisy", settings={}, clip=True), patches, CPU, Notes())
-    assert clipped.metrics["noise/effective_variance"] < 0.046, "clipping takes some of it"
+    assert clipped.metrics["test/effective_variance"] < 0.046, "clipping takes some of it"
 
 
 def test_a_conditional_network_is_measured_told_and_blind(patches: ImageStore) -> None:
