@@ -21,7 +21,7 @@ from pipeline.config import Config, Data, Run, Sweep
 from pipeline.data import catalog
 from pipeline.stages.sweep import experiment
 from pipeline.sweeps.claims import owner
-from pipeline.sweeps.plan import DENOISING, denoising_trials, plan
+from pipeline.sweeps.plan import denoising_trials, plan
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import open_store
@@ -43,7 +43,7 @@ def main() -> None:
         experiment_id = experiment(store, images.manifest, clip=False)
         tags = {keys.OWNER: owner(config.run)}
         trials = denoising_trials(config, images)
-        for one in plan(trials, images, DENOISING, store, experiment_id, config.run):
+        for one in plan(trials, images, store, experiment_id, config.run):
             fingerprint = one.identity.fingerprint
             with recording(
                 store,
@@ -62,7 +62,7 @@ def main() -> None:
         environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         for _ in range(5):
             started = time.perf_counter()
-            planned = plan(trials, images, DENOISING, store, experiment_id, config.run)
+            planned = plan(trials, images, store, experiment_id, config.run)
             alone.append(time.perf_counter() - started)
             assert all(one.run for one in planned)
             started = time.perf_counter()

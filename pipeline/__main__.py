@@ -37,6 +37,8 @@ STAGES = {
     "prepare": Stage("read MNIST from CSV and CIFAR-10, once", catalog.ROLES),
     "classify": Stage("train and measure a digit classifier", ("digits",)),
     "sweep": Stage("train and measure a denoiser for each noise variance", ("colour",)),
+    "study-gan": Stage("measure why a generator ascends log D(G(z))", ("digits",)),
+    "study-batchnorm": Stage("measure whether batch normalization speeds up learning", ("digits",)),
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
     "ui": Stage("compare runs in the MLflow UI"),
@@ -49,6 +51,8 @@ LISTS = (
     "--sweep.seeds",
     "--sweep.span",
     "--classify.seeds",
+    "--gan.seeds",
+    "--batch_norm.seeds",
 )
 
 
@@ -60,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stage, config, notice = configure(list(sys.argv[1:] if arguments is None else arguments))
         if notice:
             say(notice)
-        import_module(f"pipeline.stages.{stage}").run(config)
+        import_module(f"pipeline.stages.{stage.replace('-', '_')}").run(config)
         if notice:
             say(notice)
     except UserError as error:
@@ -124,7 +128,7 @@ def make_parser() -> ArgumentParser:
         """Keeps the lines of the description as they are."""
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    stages = "\n".join(f"  {name:10} {stage.title}" for name, stage in STAGES.items())
+    stages = "\n".join(f"  {name:16} {stage.title}" for name, stage in STAGES.items())
     parser = ArgumentParser(
         prog="python -m pipeline",
         description=f"Four homework questions as a pipeline. Stages:\n\n{stages}",

@@ -43,6 +43,17 @@ class ClassificationTrial(Trial):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StudyTrial(Trial):
+    """One seed of one experiment of a study; `model` is the experiment's name and `settings` what it is told."""
+
+    study: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.study} · {self.model} · seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DenoisingTrial(Trial):
     """One denoiser for one noise variance, or for all of a span."""
 

@@ -11,7 +11,7 @@ from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trials import describe, run_missing
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
-from pipeline.sweeps.plan import CLASSIFICATION, classification_trials
+from pipeline.sweeps.plan import classification_trials
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
@@ -25,7 +25,7 @@ def run(config: Config) -> None:
         store.find_experiment(name, digest) or "" if config.run.dry_run else experiment(store, images.manifest)
     )
     trials = classification_trials(config, images)
-    results = run_missing("classify", trials, images, CLASSIFICATION, store, experiment_id, config.run)
+    results = run_missing("classify", trials, images, store, experiment_id, config.run)
     if config.run.dry_run:
         return
     runs = results.runs

@@ -16,7 +16,7 @@ from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trials import Results, describe, require_known, run_missing
 from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
-from pipeline.sweeps.plan import BASELINES, DENOISING, denoising_trials, sweep_key
+from pipeline.sweeps.plan import BASELINES, denoising_trials, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from pipeline.trials import variance_text
@@ -35,9 +35,7 @@ def run(config: Config) -> None:
         if config.run.dry_run
         else experiment(store, images.manifest, config.sweep.clip)
     )
-    results = run_missing(
-        "sweep", denoising_trials(config, images), images, DENOISING, store, experiment_id, config.run
-    )
+    results = run_missing("sweep", denoising_trials(config, images), images, store, experiment_id, config.run)
     if config.run.dry_run:
         return
     key = sweep_key(results.planned)

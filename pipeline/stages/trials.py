@@ -15,12 +15,12 @@ from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import TrialsFailedError, UserError
 from pipeline.interruption import interrupted
 from pipeline.sweeps.claims import close_abandoned, owner
-from pipeline.sweeps.plan import CLASSIFICATION, Planned, plan, seconds_left
+from pipeline.sweeps.plan import Planned, plan, seconds_left
 from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.tracking.trouble import suppress_trouble
-from pipeline.trials import Trial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
 
 if TYPE_CHECKING:
     from pipeline.sweeps.attempt import Outcome
@@ -53,7 +53,6 @@ def run_missing(
     stage: str,
     trials: Sequence[Trial],
     images: ImageStore,
-    recipe: str,
     store: TrackingStore,
     experiment_id: str,
     run: Run,
@@ -61,19 +60,17 @@ def run_missing(
     """Run the trials that have no finished run. One that fails does not keep the others from being run."""
     if not run.dry_run:
         close_abandoned(store, experiment_id, run)
-    planned = plan(trials, images, recipe, store, experiment_id, run)
+    planned = plan(trials, images, store, experiment_id, run)
     for one in planned:
         say(f"{stage:9} {one.trial.name}: {one.what}")
     todo = [one for one in planned if one.run is None]
     if not todo:
         return Results(planned, {})
 
-    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
     from pipeline.sweeps.engines import divided, run_all
     from pipeline.sweeps.trial import Site
 
-    for one in todo:
-        require_known(one.trial.model, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
+    require_networks(todo)
     run = divided(run, len(planned))
     say(f"{stage:9} {len(todo)} of {len(planned)} trials to run{estimate(planned, run)}")
     if run.dry_run:
@@ -88,8 +85,17 @@ def run_missing(
         raise
     if hopeless:
         Results(planned, failures).require_all()
-    planned = plan(trials, images, recipe, store, experiment_id, Run(home=run.home))
+    planned = plan(trials, images, store, experiment_id, Run(home=run.home))
     return Results(planned, failures)
+
+
+def require_networks(todo: Sequence[Planned]) -> None:
+    """Refuse trials of networks that are in no table. The experiments of a study are not chosen by name."""
+    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+
+    for one in todo:
+        if isinstance(one.trial, ClassificationTrial | DenoisingTrial):
+            require_known(one.trial.model, CLASSIFIERS if isinstance(one.trial, ClassificationTrial) else DENOISERS)
 
 
 def followed(

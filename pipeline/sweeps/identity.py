@@ -10,10 +10,13 @@ from functools import cache
 
 from pipeline.data.source_code import imported_modules, module_digest, module_file
 from pipeline.data.store import ImageStore
-from pipeline.trials import Trial
+from pipeline.studies.experiments import STUDIES
+from pipeline.trials import ClassificationTrial, StudyTrial, Trial
 
+CLASSIFICATION = "pipeline.training.classification"
+DENOISING = "pipeline.training.denoising"
 NETWORKS = "pipeline.models"
-ROOMS = ("pipeline.data", "pipeline.metrics", "pipeline.models", "pipeline.training")
+ROOMS = ("pipeline.data", "pipeline.metrics", "pipeline.models", "pipeline.training", "pipeline.studies")
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,20 @@ class Identity:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def identify(trial: Trial, images: ImageStore, recipe: str) -> Identity:
-    """The identity of a trial that the module `recipe` trains on a store."""
+def recipe_of(trial: Trial) -> str:
+    """The module that runs trials of this kind."""
+    if isinstance(trial, StudyTrial):
+        return STUDIES[trial.study][trial.model]
+    return CLASSIFICATION if isinstance(trial, ClassificationTrial) else DENOISING
+
+
+def identify(trial: Trial, images: ImageStore) -> Identity:
+    """The identity of a trial on a store."""
     parts = {
         "kind": type(trial).__name__,
         "trial": asdict(trial),
         "data": images.manifest.digest,
-        "code": code_of(recipe, trial.model),
+        "code": code_of(recipe_of(trial), trial.model),
     }
     return Identity(json.dumps(parts, sort_keys=True, separators=(",", ":")))
 
@@ -43,9 +53,12 @@ def identify(trial: Trial, images: ImageStore, recipe: str) -> Identity:
 def code_of(recipe: str, model: str) -> dict[str, str]:
     """Short digests of the meaning of the modules that decide a result.
 
-    They are the recipe's, the network's, and all that these import from the rooms. The table of networks is left out:
-    a network that joins it does not make the trials of others stale.
+    They are the recipe's, the network's, and all that these import from the rooms; a study names its networks itself.
+    The table of networks is left out: a network that joins it does not make the trials of others stale.
     """
+    if recipe.startswith("pipeline.studies."):
+        modules = imported_modules([recipe], ROOMS, leave_out=NETWORKS)
+        return {name: module_digest(module_file(name))[:16] for name in modules}
     network = network_module(recipe, model)
     modules = imported_modules([recipe, network], ROOMS, leave_out="" if network == NETWORKS else NETWORKS)
     return {name: module_digest(module_file(name))[:16] for name in modules}

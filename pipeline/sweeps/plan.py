@@ -6,19 +6,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import Config, DenoisingTraining, Run
+from pipeline.config import BatchNormStudy, Config, DenoisingTraining, GanStudy, Run, Training
 from pipeline.data.store import ImageStore
+from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
 from pipeline.sweeps.claims import trials_folder
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
-from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial
 
-CLASSIFICATION = "pipeline.training.classification"
-DENOISING = "pipeline.training.denoising"
 BASELINES = ("noisy", "linear", "nlm", "wavelet", "tv")
 """Denoisers that are not trained."""
 CONDITIONAL = ("conditional",)
@@ -96,12 +95,32 @@ def denoising_trials(config: Config, images: ImageStore) -> list[DenoisingTrial]
     ]
 
 
+def study_trials(study: str, settings: GanStudy | BatchNormStudy, validation: float, dataset: str) -> list[StudyTrial]:
+    """One trial an experiment and seed, the experiments of one seed together."""
+    told = asdict(settings)
+    seeds = told.pop("seeds")
+    return [
+        StudyTrial(
+            dataset=dataset,
+            model=experiment,
+            settings=told,
+            seed=seed,
+            validation=validation,
+            training=Training(),
+            study=study,
+        )
+        for seed in seeds
+        for experiment in STUDIES[study]
+        if seed == seeds[0] or experiment not in WITHOUT_CHANCE
+    ]
+
+
 def plan(
-    trials: Sequence[Trial], images: ImageStore, recipe: str, store: TrackingStore, experiment_id: str, run: Run
+    trials: Sequence[Trial], images: ImageStore, store: TrackingStore, experiment_id: str, run: Run
 ) -> list[Planned]:
     """Match trials with runs: one query, whatever the number of trials. No experiment (""): nothing has been run."""
     runs = Runs(store.trials(experiment_id) if experiment_id else [])
-    return [planned_one(trial, identify(trial, images, recipe), runs, store, run) for trial in trials]
+    return [planned_one(trial, identify(trial, images), runs, store, run) for trial in trials]
 
 
 class Runs:

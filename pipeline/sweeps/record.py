@@ -13,13 +13,14 @@ from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import confusion_matrix
 from pipeline.reporting import figures, grids
+from pipeline.studies.measured import Measured
 from pipeline.sweeps.plan import BASELINES
 from pipeline.tracking import keys
 from pipeline.tracking.runs import Recorder
 from pipeline.training.build import in_memory_format
 from pipeline.training.classification import ClassificationResult
 from pipeline.training.denoising import DenoisingResult
-from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial
 
 HARDEST = 30
 
@@ -27,6 +28,9 @@ HARDEST = 30
 def params(trial: Trial) -> dict[str, object]:
     """The same keys with the same types for every trial, or MLflow's comparison drops runs: an untrained one has 0."""
     training = trial.training
+    if isinstance(trial, StudyTrial):
+        sizes = {name: value for name, value in trial.settings.items() if not isinstance(value, tuple)}
+        return {"study": trial.study, "experiment": trial.model, "seed": trial.seed, "dataset": trial.dataset, **sizes}
     trained = trial.model not in BASELINES
     common = {
         "model": trial.model,
@@ -111,6 +115,15 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
     if result.parameters:
         recorder.weights(result.model.state_dict(), keys.WEIGHTS)
         recorder.model(plain(result.model), "denoiser", shown.noisy[:2])
+
+
+def record_study(recorder: Recorder, result: Measured) -> None:
+    """Tables, pictures of what was generated, and the few figures that runs are compared by."""
+    for name, table in result.tables.items():
+        recorder.text(table.to_csv(index=False), keys.study_table(name))
+    for name, pictures in result.pictures.items():
+        recorder.array((pictures * 255).round().byte().cpu().numpy(), f"{name}.npy")
+    recorder.metrics({f"study/{name}": value for name, value in result.figures.items()})
 
 
 def plain(model: torch.nn.Module) -> torch.nn.Module:

@@ -12,9 +12,10 @@ from pathlib import Path
 from pipeline.config import Run
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError
+from pipeline.studies.experiments import measured
 from pipeline.sweeps.claims import claimed, trials_folder
 from pipeline.sweeps.plan import Planned
-from pipeline.sweeps.record import params, record_classifier, record_denoiser, record_network
+from pipeline.sweeps.record import params, record_classifier, record_denoiser, record_network, record_study
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import TrackingStore, open_store
@@ -23,7 +24,7 @@ from pipeline.training.classification import train_classifier
 from pipeline.training.denoising import train_denoiser
 from pipeline.training.device import choose_device, choose_precision, device_name
 from pipeline.training.observer import Observer, Observers
-from pipeline.trials import ClassificationTrial, DenoisingTrial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def run_claimed(
             classified = train_classifier(trial, images, device, observer, checkpoints, steps)
             record_network(recorder, classified)
             record_classifier(recorder, classified, images)
+        elif isinstance(trial, StudyTrial):
+            record_study(recorder, measured(trial, images, device))
         else:
             assert isinstance(trial, DenoisingTrial)
             denoised = train_denoiser(trial, images, device, observer, checkpoints, steps)

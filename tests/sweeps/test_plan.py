@@ -12,8 +12,8 @@ import pytest
 from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
-from pipeline.sweeps.identity import Identity, code_of, identify, network_module
-from pipeline.sweeps.plan import CLASSIFICATION, DENOISING, Planned, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.sweeps.identity import CLASSIFICATION, DENOISING, Identity, code_of, identify, network_module
+from pipeline.sweeps.plan import Planned, denoising_trials, plan, seconds_left, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import open_store
@@ -23,7 +23,7 @@ CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1), models=("autoen
 
 
 def fingerprints(config: Config, images: ImageStore) -> dict[str, str]:
-    return {trial.name: identify(trial, images, DENOISING).fingerprint for trial in denoising_trials(config, images)}
+    return {trial.name: identify(trial, images).fingerprint for trial in denoising_trials(config, images)}
 
 
 def test_a_sweep_is_every_variance_model_and_seed_with_one_baseline_a_variance(patches: ImageStore) -> None:
@@ -109,7 +109,7 @@ def test_a_sweeps_key_does_not_depend_on_the_order_of_its_variances(patches: Ima
     def key(*variances: float) -> str:
         config = replace(CONFIG, sweep=replace(CONFIG.sweep, variances=variances))
         trials = denoising_trials(config, patches)
-        return sweep_key([Planned(trial, identify(trial, patches, DENOISING), None, "") for trial in trials])
+        return sweep_key([Planned(trial, identify(trial, patches), None, "") for trial in trials])
 
     assert key(0.01, 0.1) == key(0.1, 0.01)
     assert key(0.01, 0.1) != key(0.01)
@@ -131,14 +131,14 @@ def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patch
             if seconds < 0:
                 raise ValueError("a bug")
 
-    record(identify(now, patches, DENOISING), 60)
-    parts = json.loads(identify(older, patches, DENOISING).text)
+    record(identify(now, patches), 60)
+    parts = json.loads(identify(older, patches).text)
     parts["code"]["pipeline.models.denoisers"] = "another"
     record(Identity(json.dumps(parts, sort_keys=True, separators=(",", ":"))), 60)
     with pytest.raises(ValueError, match="a bug"):
-        record(identify(failed, patches, DENOISING), -1)
+        record(identify(failed, patches), -1)
 
-    planned = plan(trials, patches, DENOISING, store, experiment, run)
+    planned = plan(trials, patches, store, experiment, run)
     assert [re.sub(r"run \w{8}", "run ID", one.what) for one in planned] == [
         "reuse (done, run ID)",
         "run (models.denoisers changed)",
@@ -146,6 +146,6 @@ def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patch
         "run (new)",
     ]
     assert seconds_left(planned) == pytest.approx(3 * planned[1].seconds)
-    again = plan(trials, patches, DENOISING, store, experiment, replace(run, force=True))
+    again = plan(trials, patches, store, experiment, replace(run, force=True))
     assert again[0].what == "run (again, as asked)"
     assert again[0].superseded == {planned[0].run.run_id}

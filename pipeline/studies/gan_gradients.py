@@ -1,0 +1,167 @@
+"""Gradients of both generator losses as the discriminator gets better, with the generator standing still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from pipeline.config import GanStudy
+from pipeline.models.gan import Discriminator, Generator
+from pipeline.studies.gan_losses import LOSSES, WEIGHTS, discriminator_loss
+from pipeline.studies.measured import Digits, Measured, seeded
+from pipeline.training.randomness import generator
+
+BETAS = (0.5, 0.999)
+PROBED = 512  # noise vectors that a gradient is the mean over
+BATCHES = 16  # that its spread is over
+TAIL = 0.05
+DISTURBANCE = 0.05  # of a weight's root mean square
+DISTURBED_BATCH = 16
+
+
+def measure(settings: GanStudy, seed: int, digits: Digits, device: torch.device) -> Measured:
+    """Train a generator a little, freeze it, and train a fresh discriminator against it.
+
+    Table `gradients`, a row a step of the discriminator and loss: norm of the generator's gradient on one large batch,
+    spread (standard deviation of the norm over small batches by their mean), cosine (between both losses), error (of
+    autograd against the closed form, relative), accepted (mean D(G(z))), discriminator_loss (on held-out images).
+    Table `tails`: projections on a fixed direction of the gradient under disturbed discriminators, by loss.
+    """
+    with torch.random.fork_rng():
+        seeded(seed, "gan gradients")
+        frozen = Generator(digits.shape, hidden=settings.hidden).to(device)
+        first = Discriminator(digits.shape, settings.hidden).to(device)
+        fresh = Discriminator(digits.shape, settings.hidden).to(device)
+    source = generator(device, seed, "gan gradients")
+    warm_up(frozen, first, settings, digits, source)
+    noise = torch.randn(PROBED, frozen.latent, generator=source, device=device)
+    optimizer = torch.optim.Adam(fresh.parameters(), settings.learning_rate, BETAS)
+    rows = []
+    looks = set(log_spaced(settings.probe_steps))
+    for step in range(settings.probe_steps + 1):
+        if step in looks:
+            rows += [{"step": step, **row} for row in probe(frozen, fresh, noise, digits.held_out[:PROBED])]
+        real, _ = digits.batch(settings.batch_size, source)
+        descend_discriminator(fresh, optimizer, real, generated(frozen, settings.batch_size, source).detach())
+    tails = disturbed(frozen, fresh, settings.draws, source)
+    table = pd.DataFrame(rows)
+    first_norm, last_norm = (
+        table[table["step"] == step].set_index("loss")["norm"] for step in (table["step"].min(), table["step"].max())
+    )
+    figures = {f"{name} gradient_last_over_first": float(last_norm[name] / first_norm[name]) for name in LOSSES}
+    return Measured({"gradients": table, "tails": tails}, figures)
+
+
+def warm_up(one: Generator, other: Discriminator, settings: GanStudy, digits: Digits, source: torch.Generator) -> None:
+    """Train a pair with Adam and the non-saturating loss."""
+    optimizers = [torch.optim.Adam(net.parameters(), settings.learning_rate, BETAS) for net in (one, other)]
+    for _ in range(settings.warm_steps):
+        images = generated(one, settings.batch_size, source)
+        descend_discriminator(other, optimizers[1], digits.batch(settings.batch_size, source)[0], images.detach())
+        optimizers[0].zero_grad()
+        LOSSES["non-saturating"](other(images)).backward()
+        optimizers[0].step()
+
+
+def generated(network: nn.Module, count: int, source: torch.Generator) -> torch.Tensor:
+    """That many images or points from fresh noise."""
+    images: torch.Tensor = network(torch.randn(count, network.latent, generator=source, device=source.device))  # type: ignore[call-overload]
+    return images
+
+
+def descend_discriminator(
+    network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.Tensor, images: torch.Tensor
+) -> None:
+    """One step. Gradients that the generator's step has left in the discriminator are thrown away."""
+    optimizer.zero_grad()
+    logits = network(torch.cat([real, images]))
+    discriminator_loss(logits[: len(real)], logits[len(real) :]).backward()
+    optimizer.step()
+
+
+def log_spaced(last: int, count: int = 16) -> list[int]:
+    """Steps from 0 to the last, about evenly spaced on a logarithmic axis."""
+    return sorted({0, *np.unique(np.geomspace(1, last, count).round().astype(int)).tolist()})
+
+
+def flat_gradient(loss: torch.Tensor, network: nn.Module, keep: bool = False) -> torch.Tensor:
+    """Gradient by all of a network's parameters as one vector."""
+    gradients = torch.autograd.grad(loss, list(network.parameters()), retain_graph=keep)
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def probe(frozen: Generator, judge: Discriminator, noise: torch.Tensor, real: torch.Tensor) -> list[dict[str, object]]:
+    """A row a loss; see `measure`."""
+    logits = judge(frozen(noise))
+    whole, errors = {}, {}
+    for name, loss in LOSSES.items():
+        whole[name] = flat_gradient(loss(logits), frozen, keep=True)
+        weights = WEIGHTS[name](logits.detach())
+        by_hand = flat_gradient((weights * logits).mean(), frozen, keep=True)
+        errors[name] = ((whole[name] - by_hand).norm() / by_hand.norm()).item()
+    small: dict[str, list[float]] = {name: [] for name in LOSSES}
+    for part in noise.chunk(BATCHES):
+        logits_of_part = judge(frozen(part))
+        for name, loss in LOSSES.items():
+            small[name].append(flat_gradient(loss(logits_of_part), frozen, keep=True).norm().item())
+    saturating, other = whole.values()
+    with torch.no_grad():
+        accepted = logits.sigmoid().mean().item()
+        rejected = (-logits).sigmoid().mean().item()
+        quality = discriminator_loss(judge(real), logits).item()
+    return [
+        {
+            "loss": name,
+            "norm": whole[name].norm().item(),
+            "spread": float(np.std(small[name], ddof=1) / np.mean(small[name])),
+            "cosine": torch.cosine_similarity(saturating, other, dim=0).item(),
+            "error": errors[name],
+            "accepted": accepted,
+            "predicted_ratio": rejected / accepted,
+            "discriminator_loss": quality,
+        }
+        for name in LOSSES
+    ]
+
+
+def disturbed(frozen: Generator, judge: Discriminator, draws: int, source: torch.Generator) -> pd.DataFrame:
+    """Projections of the gradients on one random direction, a row a draw of Gaussian noise on the judge's weights."""
+    device = source.device
+    size = sum(parameter.numel() for parameter in frozen.parameters())
+    direction = torch.nn.functional.normalize(torch.randn(size, generator=source, device=device), dim=0)
+    noise = torch.randn(DISTURBED_BATCH, frozen.latent, generator=source, device=device)
+    weights = [parameter.detach().clone() for parameter in judge.parameters()]
+    rows = []
+    for _ in range(draws):
+        with torch.no_grad():
+            for parameter, weight in zip(judge.parameters(), weights, strict=True):
+                scale = DISTURBANCE * weight.square().mean().sqrt()
+                parameter.copy_(weight + scale * torch.randn(weight.shape, generator=source, device=device))
+        logits = judge(frozen(noise))
+        rows.append(
+            {name: (flat_gradient(f(logits), frozen, keep=True) @ direction).item() for name, f in LOSSES.items()}
+        )
+    with torch.no_grad():
+        for parameter, weight in zip(judge.parameters(), weights, strict=True):
+            parameter.copy_(weight)
+    return pd.DataFrame(rows)
+
+
+def hill_index(values: Sequence[float], tail: float = TAIL) -> float:
+    """Index α of the tail P(|x| > t) ∝ t^−α (Hill 1975) from the largest share of deviations from the median.
+
+    1 for a Cauchy distribution; below 2 the variance is infinite; large for light tails.
+    """
+    deviations = np.sort(np.abs(np.asarray(values) - np.median(values)))[::-1]
+    count = max(2, int(tail * len(deviations)))
+    return float(1 / np.mean(np.log(deviations[:count] / deviations[count])))
+
+
+def cauchy_index(draws: int, seed: int) -> float:
+    """The same of a ratio of independent Gaussians: Arjovsky and Bottou's idealised gradient (2017, theorem 2.6)."""
+    drawn = torch.randn(2, draws, generator=torch.Generator().manual_seed(seed))
+    return hill_index((drawn[0] / drawn[1]).tolist())
