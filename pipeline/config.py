@@ -302,7 +302,7 @@ class GanStudy(Study):
     draws: int = 2000
     """Discriminators disturbed by chance, to see how heavy the gradient's tails are."""
 
-    steps: int = 400
+    steps: int = 1500
     """Generator steps of every training."""
 
     head_start: int = 1000
