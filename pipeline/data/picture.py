@@ -162,11 +162,14 @@ def png(samples: NDArray[np.unsignedinteger[Any]], profile: bytes | None) -> byt
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file that is there whole or not at all. Raises `UserError` where nothing can be written."""
     building = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        building.write_bytes(content)
-        building.replace(file)
-    finally:
-        building.unlink(missing_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            building.write_bytes(content)
+            building.replace(file)
+        finally:
+            building.unlink(missing_ok=True)
+    except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"{file}: can't be written: {error.strerror}") from error

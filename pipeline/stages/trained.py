@@ -62,16 +62,17 @@ def trained(config: Config, store: TrackingStore, role: Role, kind: str, wanted:
     """
     if wanted is not None and (exact := registry.by_name(store, wanted, kind)):
         return [exact]
-    for dataset, digest in candidates(config.data, config.run, role):
+    datasets = candidates(config.data, config.run, role)
+    for dataset, digest in datasets:
         versions = registry.models_of(store, kind, dataset)
         # Of the data as they are now, unless these have none.
         versions = [one for one in versions if one.tags[keys.DATA_DIGEST] == digest] or versions
         if versions:
-            return best_of_each_job([one for one in versions if known_as(one, wanted or registry.CHAMPION)]) or refuse(
-                wanted, versions
-            )
+            named = [one for one in versions if known_as(one, wanted or registry.CHAMPION)]
+            return best_of_each_job(named) or refuse(wanted, versions)
+    names = " or ".join(dict.fromkeys(dataset for dataset, _ in datasets))
     raise UserError(
-        f"no {kind} has been trained yet; {MADE_BY[kind]} trains one, {MADE_BY[kind]} DATA=demo a small one"
+        f"no {kind} has been trained on {names} yet; {MADE_BY[kind]} trains one, {MADE_BY[kind]} DATA=demo a small one"
     )
 
 

@@ -119,6 +119,7 @@ def test_blind_estimates_the_noise_and_uses_the_network_for_all(
         ),
         (["noisy", "--out=out", "--model=demo-digits-classifier"], "no trained model called"),
         (["text.png", "--out=out"], "text.png: not an image"),
+        (["noisy/colour.png", "--out=text.png/out"], "can't be written: Not a directory"),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -142,7 +143,10 @@ def test_without_a_trained_model_the_command_that_trains_one_is_named(
     home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["denoise", str(photos / "noisy"), f"--out={photos / 'out'}", f"--run.home={home}"]) == 2
-    assert "error: no denoiser has been trained yet; make sweep trains one" in capsys.readouterr().err
+    assert (
+        "error: no denoiser has been trained on cifar10 or demo-patches yet; make sweep trains one"
+        in capsys.readouterr().err
+    )
 
 
 def version(least: float, greatest: float, clip: bool = False) -> Version:

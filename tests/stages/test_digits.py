@@ -145,4 +145,7 @@ def test_without_a_trained_model_the_command_that_trains_one_is_named(
 ) -> None:
     (tmp_path / "a.csv").write_text("1,2,3\n")
     assert main(["digits", str(tmp_path / "a.csv"), f"--run.home={home}"]) == 2
-    assert "error: no classifier has been trained yet; make classify trains one" in capsys.readouterr().err
+    assert (
+        "error: no classifier has been trained on mnist or demo-digits yet; make classify trains one"
+        in capsys.readouterr().err
+    )
