@@ -24,7 +24,7 @@ ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.eng
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all prepare classify sweep report ui test lint format lock clean distclean
+.PHONY: help setup demo all prepare classify sweep report denoise digits ui test lint format lock clean distclean
 
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -44,6 +44,8 @@ help: ## this list
 	@echo '  CONFIG=file.yaml       another experiment file than experiments/full.yaml or demo.yaml'
 	@echo '  JOBS=4|auto            trials at a time; THREADS=1 of each'
 	@echo '  ENGINE=ray             on a Ray cluster: RAY_ADDRESS=address, else on this machine'
+	@echo '  IN="a.png folder"      what to denoise, or CSV files or images of digits; OUT= where to'
+	@echo '  VAR=0.01               variance of the noise in IN; not given: estimated. CLEAN=folder: to measure against'
 	@echo '  FORCE=1                run finished trials anew'
 	@echo '  DRY_RUN=1              say what would be run, and why'
 	@echo '  ARGS="--name value"    anything else in a configuration, by its dotted name'
@@ -76,6 +78,12 @@ sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
 
 report: $(READY) ## write reports/output/report.en.md from the tracked runs, made first where there are none
 	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
+
+denoise: $(READY) ## denoise the images IN= into the folder OUT=, with the best model trained
+	@$(PIPELINE) denoise $(IN) $(call option,OUT,--out) $(call option,VAR,--variance) $(call option,MODEL,--model) $(call option,CLEAN,--clean) $(DATA_OPTIONS) $(ARGS)
+
+digits: $(READY) ## name the digits in IN=: CSV files or images; OUT=predictions.csv
+	@$(PIPELINE) digits $(IN) $(call option,OUT,--out) $(call option,MODEL,--model) $(DATA_OPTIONS) $(ARGS)
 
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -31,6 +32,8 @@ class Stage:
     """The data it works on."""
     needs_every: bool = True
     """Whether it needs all of them, or makes do with what there is."""
+    short: tuple[str, ...] = ()
+    """Options of its own that may be given by their last name: it takes files as well, after its name."""
 
 
 STAGES = {
@@ -42,6 +45,11 @@ STAGES = {
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
     "ui": Stage("compare runs in the MLflow UI"),
+    "denoise": Stage(
+        "images with a trained model: IMAGE… --out FOLDER [--variance V] [--model NAME] [--clean IMAGE]",
+        short=("out", "variance", "model", "clean"),
+    ),
+    "digits": Stage("name digits with a trained model: CSV|IMAGE… [--out CSV] [--model NAME]", short=("out", "model")),
 }
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
 LISTS = (
@@ -54,6 +62,7 @@ LISTS = (
     "--gan.seeds",
     "--batch_norm.seeds",
 )
+WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,7 +103,8 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     `experiments/demo.yaml`.
     """
     parser = make_parser()
-    arguments = config_first(with_lists(["--run.dry_run=true" if a == "--dry-run" else a for a in arguments]))
+    arguments = ["--run.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
+    arguments = config_first(with_lists(spelled_out(arguments)))
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
@@ -133,7 +143,7 @@ def make_parser() -> ArgumentParser:
         prog="python -m pipeline",
         description=f"Four homework questions as a pipeline. Stages:\n\n{stages}",
         formatter_class=Formatter,
-        usage="%(prog)s STAGE [--config FILE] [--section.name VALUE …]",
+        usage="%(prog)s STAGE [FILE …] [--config FILE] [--section.name VALUE …]",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -159,6 +169,29 @@ def config_of(given: Namespace) -> Config:
     config = Config(**{field.name: given[field.name] for field in fields(Config)})
     tracking_uri = config.run.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return replace(config, run=replace(config.run, tracking_uri=tracking_uri))
+
+
+def spelled_out(arguments: list[str]) -> list[str]:
+    """Write files and short options of a stage that has them in dotted names.
+
+    `denoise a.png --out b` → `denoise --denoise.inputs ["a.png"] --denoise.out b`.
+    """
+    words: list[str] = []
+    options: list[str] = []
+    value_follows = False
+    for argument in arguments:
+        is_option = argument.startswith("--") or argument == "-h"
+        (options if is_option or value_follows else words).append(argument)
+        value_follows = is_option and "=" not in argument and argument not in WITHOUT_VALUE
+    stage = STAGES.get(words[0]) if words else None
+    if stage is None or not stage.short:
+        return arguments
+    section = words.pop(0)
+    for place, option in enumerate(options):
+        name, equals, value = option.partition("=")
+        if name.startswith("--") and name[2:] in stage.short:
+            options[place] = f"--{section}.{name[2:]}{equals}{value}"
+    return [section, *([f"--{section}.inputs={json.dumps(words)}"] if words else []), *options]
 
 
 def config_first(arguments: list[str]) -> list[str]:
@@ -213,6 +246,12 @@ def explain(message: str, parser: ArgumentParser) -> str:
     line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
     for kind, words in {"float": "number", "int": "whole number", "tuple": "list"}.items():
         line = line.replace(f"<class '{kind}'>", words)
+    line = re.sub(
+        r"Does not validate against any of the Union subtypes Subtypes: \[(.+)\] Errors: .* Given value: (.*)",
+        lambda match: f"expected {match[1].replace(', ', ' or ')}, found {match[2]}",
+        line,
+    )
+    line = re.sub(r"typing\.Literal\[('\w+')\]", r"\1", line)
     line = re.sub(r"a typing\.Literal\[([^]]+)\]", r"one of \1", line)
     line = re.sub(r"Expected (.+)\. Got value: (.*)", r"expected \1, found \2", line)
 
@@ -223,7 +262,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
     )
     if unknown:
         name = ".".join(unknown.groups())
-        near = get_close_matches(name, list(parser.get_defaults().keys()), n=1)
+        short = [option for stage in STAGES.values() for option in stage.short]
+        near = get_close_matches(name, [*parser.get_defaults().keys(), *short], n=1)
         line = f"there is no option {name}; {f'did you mean {near[0]}?' if near else 'see --help'}"
     return line
 

@@ -393,6 +393,61 @@ class Ui:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Denoise:
+    """Denoising images with a trained model. The first five may be given by their last name alone."""
+
+    inputs: tuple[Path, ...] = ()
+    """Images, and folders of images. They are only read."""
+
+    out: Path | None = None
+    """Folder that the denoised images go into, as PNG under the names of the inputs."""
+
+    variance: float | Literal["blind"] = "blind"
+    """Of the noise, pixels running from 0 to 1; blind: estimated from each image."""
+
+    model: str | None = None
+    """A network (residual), a registered model (cifar10-denoiser-0.05, NAME@alias, NAME/version), or an alias; not
+    given: the champion for the variance."""
+
+    clean: Path | None = None
+    """The clean image, or the folder with the clean images of the same names, to measure against."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", tuple(path.expanduser() for path in self.inputs))
+        for name in ("out", "clean"):
+            object.__setattr__(self, name, expanded(getattr(self, name)))
+        if self.variance != "blind":
+            require_positive("variance", [self.variance])
+            if self.variance > 1:
+                raise UserError(
+                    f"variance is {self.variance:g}; pixels run from 0 to 1, so a standard deviation of 25 of 255 is "
+                    "a variance of 0.0096"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """Naming digits with a trained classifier. `inputs`, `out` and `model` may be given by their last name alone."""
+
+    inputs: tuple[Path, ...] = ()
+    """CSV files of any form, images, and folders of images. They are only read."""
+
+    out: Path | None = None
+    """CSV that the predictions go into; not given: they are printed."""
+
+    model: str | None = None
+    """A network (cnn), a registered model (mnist-classifier, NAME@alias, NAME/version), or an alias; not given: the
+    champion."""
+
+    form: Literal["full", "kaggle"] = "full"
+    """full: file, image, digit, confidence, and label where there is one; kaggle: ImageId,Label, for a submission."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", tuple(path.expanduser() for path in self.inputs))
+        object.__setattr__(self, "out", expanded(self.out))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Where results are kept and what computes them: never part of a trial's identity."""
 
@@ -460,4 +515,6 @@ class Config:
     batch_norm: BatchNormStudy = BatchNormStudy()
     report: Report = Report()
     ui: Ui = Ui()
+    denoise: Denoise = Denoise()
+    digits: Digits = Digits()
     run: Run = Run()

@@ -55,6 +55,20 @@ def home(prepared_home: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained_home(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a classifier, two denoisers for one variance each and one for all: don't write to it."""
+    place = tmp_path_factory.mktemp("trained") / "home"
+    shutil.copytree(prepared_home, place)
+    both = ("--sweep.models=autoencoder conditional", "--sweep.settings.conditional.widths=[4, 4, 4]")
+    short = ("--classify.settings.width=8", "--sweep.training.steps=20", "--sweep.variances=0.01 0.1")
+    options = (*TINY, *both, *short)
+    for stage in ("classify", "sweep"):
+        done = run_pipeline(stage, "--data.choice=demo", *options, f"--run.home={place}")
+        assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(scope="session")
 def digits(prepared_home: Path) -> ImageStore:
     return ImageStore.open(prepared_home / ".cache" / "data" / "demo-digits")
 

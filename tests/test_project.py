@@ -61,7 +61,7 @@ def make(*arguments: str) -> str:
 
 def test_make_alone_lists_the_targets() -> None:
     assert make() == make("help")
-    targets = "setup demo all prepare classify sweep report ui test lint format clean distclean"
+    targets = "setup demo all prepare classify sweep report denoise digits ui test lint format clean distclean"
     for target in targets.split():
         assert re.search(rf"^  {target} +\S", make("help"), re.MULTILINE), target
 
@@ -90,6 +90,8 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
         (["classify", "MODEL=mine", "SOURCE=x"], '"--data.source=x"   "--classify.model=mine"'),
         (["all", "EPOCHS=2"], '"--classify.training.epochs=2"'),
         (["report", "ARGS=--report.run_missing=false"], "--report.run_missing=false"),
+        (["denoise", "IN=a b", "OUT=c", "VAR=0.1"], 'pipeline denoise a b "--out=c" "--variance=0.1"'),
+        (["digits", "IN=a.csv", "OUT=c"], 'pipeline digits a.csv "--out=c"'),
         (["ui", "PORT=5001"], '"--ui.port=5001"'),
     ],
 )

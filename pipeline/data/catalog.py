@@ -13,7 +13,18 @@ from pipeline.data.sources import CATALOG, ROLES, Choice, Dataset, Role, image_f
 from pipeline.data.store import MANIFEST, Images, ImageStore, clean_up, state_of, write_store
 from pipeline.errors import UserError
 
-__all__ = ["FULL_DATA_HINT", "ROLES", "Choice", "Role", "choose", "is_current", "obtainable", "opened", "prepare"]
+__all__ = [
+    "FULL_DATA_HINT",
+    "ROLES",
+    "Choice",
+    "Role",
+    "candidates",
+    "choose",
+    "is_current",
+    "obtainable",
+    "opened",
+    "prepare",
+]
 
 FULL_DATA_HINT = "for MNIST and CIFAR-10 run `make all` with a network, or `make all SOURCE=folder-with-their-files`"
 
@@ -75,6 +86,22 @@ def is_current(data: Data, run: Run, role: Role) -> bool:
     """Whether `prepare` would leave the store as it is."""
     dataset, store = chosen(data, role), opened(data, run, role)
     return store is not None and why_stale(store, dataset, data, given_files(dataset, data, role)) is None
+
+
+def candidates(data: Data, run: Run, role: Role) -> list[tuple[str, str | None]]:
+    """(name, digest) of the datasets that may be meant, the first choice first; the digest only where one is prepared.
+
+    For those who use what was trained: nothing is made, downloaded or checked.
+    """
+    choices: tuple[Choice, ...] = ("full", "demo") if data.choice == "auto" else (data.choice,)
+    found: list[tuple[str, str | None]] = []
+    for choice in choices:
+        dataset = dataset_of(data, choice, role)
+        try:
+            found.append((dataset.name, ImageStore.open(store_folder(run, dataset)).manifest.digest))
+        except FileNotFoundError:
+            found.append((dataset.name, None))
+    return found
 
 
 def chosen(data: Data, role: Role) -> Dataset:

@@ -9,6 +9,7 @@ from pipeline.config import Config, Run
 from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
+from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import describe, run_missing
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import classification_trials
@@ -29,6 +30,7 @@ def run(config: Config) -> None:
     if config.run.dry_run:
         return
     runs = results.runs
+    register_trained("classify", results.planned, images.manifest, store, config.run)
     table(
         f"Classifying {images.manifest.title}",
         [

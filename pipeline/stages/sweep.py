@@ -13,6 +13,7 @@ from pipeline.console import counted, say, table
 from pipeline.data import catalog
 from pipeline.data.source_code import code_digest
 from pipeline.data.store import ImageStore, Manifest
+from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, require_known, run_missing
 from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
@@ -38,6 +39,7 @@ def run(config: Config) -> None:
     results = run_missing("sweep", denoising_trials(config, images), images, store, experiment_id, config.run)
     if config.run.dry_run:
         return
+    register_trained("sweep", results.planned, images.manifest, store, config.run)
     key = sweep_key(results.planned)
     runs = measured_across(results, config, images, store, experiment_id)
     for finished in runs:

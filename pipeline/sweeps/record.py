@@ -78,7 +78,7 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     if doubted:
         recorder.metrics({keys.TEST_MISSES_IN_DOUBT: int(wrong["image"].isin(doubted).sum())})
     recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
-    recorder.model(plain(result.model), "classifier", pixels(images, [0, 1]))
+    recorder.model(plain(result.model), keys.KIND_CLASSIFIER, pixels(images, [0, 1]))
 
 
 def misses(logits: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
     recorder.figure(grids.error_grid(shown.clean, shown.noisy, shown.denoised, title), "errors.png")
     if result.parameters:
         recorder.weights(result.model.state_dict(), keys.WEIGHTS)
-        recorder.model(plain(result.model), "denoiser", shown.noisy[:2])
+        recorder.model(plain(result.model), keys.KIND_DENOISER, shown.noisy[:2], any_size=True)
 
 
 def record_study(recorder: Recorder, result: Measured) -> None:

@@ -35,6 +35,21 @@ VERSIONS = "version."
 MEMBERS = "members"
 """Ids of the runs that a summary is of, separated by spaces."""
 
+# Tags of a version in the model registry.
+KIND_CLASSIFIER = "classifier"
+KIND_DENOISER = "denoiser"
+NETWORK = "network"
+SEED = "seed"
+DATASET = "dataset"
+CLIP = "clip"
+LEAST_VARIANCE = "least_variance"
+GREATEST_VARIANCE = "greatest_variance"
+FIGURE = "validation"
+"""What versions are compared by, and `FIGURE_NAME` the metric it is."""
+FIGURE_NAME = "validation.metric"
+REASON = "champion.reason"
+"""Why a version became champion."""
+
 # Artifacts.
 TEST_LOGITS = "test_logits.npy"
 WEIGHTS = "weights.pt"
@@ -72,6 +87,7 @@ TEST_PSNR = "test/psnr"
 TEST_SSIM = "test/ssim"
 TEST_PSNR_GAIN = "test/psnr_gain"
 VAL_PSNR = "val/psnr"
+VAL_PSNR_BLIND = "val/psnr_blind"
 EFFECTIVE_VARIANCE = "test/effective_variance"
 
 

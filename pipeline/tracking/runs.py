@@ -27,6 +27,7 @@ from pipeline.tracking.trouble import server_is_away, trouble
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
+    from mlflow.models import ModelSignature
     from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
@@ -111,19 +112,22 @@ class Recorder:
             # Two trials were the first to name this dataset: it can be there only once, and now it is.
             self.client.log_inputs(self.run_id, inputs)
 
-    def model(self, model: torch.nn.Module, name: str, example: torch.Tensor) -> None:
+    def model(self, model: torch.nn.Module, name: str, example: torch.Tensor, any_size: bool = False) -> None:
         """The model in torch's export format, which loads without this project's code and without pickle.
 
-        `example` is a batch of at least 2: one image would fix the batch size to 1.
+        `example` is a batch (b, c, h, w) of at least 2: one image would fix the batch size to 1. With `any_size` the
+        signature, and so the export, leaves h and w open; else they are those of the example.
         """
         import mlflow
 
-        # Its advice on signatures and on devices does not apply: the example decides both.
+        # Its advice on devices does not apply: the example decides.
         logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)
+        model, example = model.cpu().eval(), example.cpu()
         mlflow.pytorch.log_model(
-            model.cpu().eval(),
+            model,
             name=name,
-            input_example=example.cpu().numpy(),
+            signature=signature_of(model, example, any_size),
+            input_example=example.numpy(),
             pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
         )
 
@@ -139,6 +143,22 @@ class Recorder:
 
     def fit_finished(self) -> None:
         """The run goes on: it is evaluated."""
+
+
+def signature_of(model: torch.nn.Module, example: torch.Tensor, any_size: bool) -> ModelSignature:
+    """What a model takes and returns: float32 batches of any number of images."""
+    import torch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    with torch.no_grad():
+        output = model(example)
+
+    def schema(batch: torch.Tensor) -> Schema:
+        shape = (-1, batch.shape[1], -1, -1) if any_size else (-1, *batch.shape[1:])
+        return Schema([TensorSpec(np.dtype(np.float32), shape)])
+
+    return ModelSignature(schema(example), schema(output))
 
 
 @contextmanager

@@ -1,0 +1,231 @@
+"""Noisy image files → denoised ones, by a trained model from the registry."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.config import Config, Denoise, DenoisingTraining
+from pipeline.console import counted, say
+from pipeline.errors import UserError
+from pipeline.stages.trained import trained
+from pipeline.tracking import keys
+from pipeline.tracking.registry import Version, input_shape, run_of
+from pipeline.tracking.store import TrackingStore, open_store
+from pipeline.trials import DenoisingTrial, variance_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from pipeline.data.picture import Picture
+    from pipeline.training.denoising import Denoiser
+
+NEAR = 1.1
+"""A network for one variance is the first choice up to this factor from it."""
+SMALLEST_SSIM = 11  # its window's side
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to denoise."""
+
+    source: Path
+    target: Path
+    clean: Path | None
+
+
+def run(config: Config) -> None:
+    """Denoise the images asked for; say of each what was done, and how good it is where a clean one is given."""
+    options = config.denoise
+    tasks = tasks_of(options)
+    store = open_store(config.run)
+    versions = trained(config, store, "colour", keys.KIND_DENOISER, options.model)
+
+    import torch
+
+    from pipeline.data.picture import read_picture, write_whole
+    from pipeline.training.device import choose_device
+
+    device = choose_device(config.run)
+    opened = cache(lambda version: Network.open(store, version, device))
+    qualities = []
+    for task in counted(tasks, len(tasks), "denoising"):
+        noisy = read_picture(task.source)
+        clean = clean_picture(task.clean, task.source, noisy) if task.clean else None
+        pixels = torch.from_numpy(noisy.pixels).to(device)
+        variance = estimated(pixels) if options.variance == "blind" else options.variance
+        version = nearest(versions, variance, options.variance == "blind")
+        denoised = noisy.with_pixels(opened(version).denoise(pixels, variance).cpu().numpy())
+        write_whole(task.target, denoised.encoded())
+        parts = [str(noisy), noise_in_words(variance, options.variance, version)]
+        if clean:
+            qualities.append(quality(clean, noisy, denoised))
+            parts.append(in_words(qualities[-1]))
+        say(f"denoise   {task.source}: {'; '.join(parts)}")
+    if len(qualities) > 1:
+        means = [sum(column) / len(column) for column in zip(*qualities, strict=True)]
+        say(f"denoise   mean of {len(qualities)} images: {in_words(means)}")
+    say(f"denoise   {len(tasks)} images written to {options.out}" if len(tasks) > 1 else f"denoise   {tasks[0].target}")
+
+
+def tasks_of(options: Denoise) -> list[Task]:
+    """What to read, write and compare with. Raises `UserError` for what is missing, and rather than write over it."""
+    if not options.inputs:
+        raise UserError("nothing to denoise; name images or folders: python -m pipeline denoise photo.png --out folder")
+    if options.out is None:
+        raise UserError("say which folder the denoised images go into: --out folder")
+    if options.out.is_file():
+        raise UserError(f"--out {options.out}: this is a file; give a folder for the denoised images")
+    from pipeline.data.picture import find_pictures
+
+    pictures = find_pictures(options.inputs)
+    tasks = [
+        Task(source, (options.out / below).with_suffix(".png"), clean_of(below, options.clean, len(pictures) == 1))
+        for source, below in pictures
+    ]
+    read = {path.resolve() for task in tasks for path in (task.source, task.clean) if path}
+    written: dict[Path, Path] = {}
+    for task in tasks:
+        if task.target.resolve() in read:
+            raise UserError(f"--out {options.out}: {task.target} would be written over; give another folder")
+        other = written.setdefault(task.target.resolve(), task.source)
+        if other is not task.source:
+            raise UserError(f"{other} and {task.source} would both be written to {task.target}; denoise one at a time")
+    return tasks
+
+
+def clean_of(below: Path, clean: Path | None, single: bool) -> Path | None:
+    """The clean image of one that lies at `below` in its folder. Raises `UserError` if it is not there."""
+    if clean is None:
+        return None
+    if clean.is_file():
+        if not single:
+            raise UserError(f"--clean {clean}: one clean image for several noisy ones; give a folder of them")
+        return clean
+    if not clean.is_dir():
+        raise UserError(f"--clean {clean}: no such file or folder")
+    same_name = sorted((clean / below).parent.glob(f"{escape(below.stem)}.*"))
+    if not same_name:
+        raise UserError(f"--clean {clean}: no {below.with_suffix('')} in it, with whatever ending")
+    return clean / below if clean / below in same_name else same_name[0]
+
+
+def estimated(pixels: torch.Tensor) -> float:
+    """Variance of the noise in an image (c, h, w), from the image alone."""
+    from pipeline.models.noise_level import immerkaer
+    from pipeline.models.tiles import mirrored
+
+    return float(immerkaer(mirrored(pixels)[None]))
+
+
+def nearest(versions: Sequence[Version], variance: float, blind: bool) -> Version:
+    """The model to use for a variance.
+
+    One trained for about this variance, unless that is but an estimate; else one for a span around it; else the nearest
+    in ratio. Of equals one for clipped noise: image files are clipped.
+    """
+
+    def order(version: Version) -> tuple[int, float, bool]:
+        least, greatest = version.span
+        away = max(0.0, math.log(least / variance), math.log(variance / greatest))
+        for_span = least < greatest
+        choice = 1 if for_span and away == 0 else 0 if not (for_span or blind) and away <= math.log(NEAR) else 2
+        return choice, away, version.tags[keys.CLIP] != "True"
+
+    return min(versions, key=order)
+
+
+def noise_in_words(variance: float, asked: float | Literal["blind"], version: Version) -> str:
+    """How much noise, and what takes it out."""
+    least, greatest = version.span
+    trained_for = variance_text(least) if least == greatest else f"{variance_text(least)} to {variance_text(greatest)}"
+    far = not least / NEAR <= variance <= greatest * NEAR
+    network = f"{version.tags[keys.NETWORK]} for {trained_for}{', the nearest' if far else ''}"
+    return f"variance {variance:.3g}{' estimated' if asked == 'blind' else ''}; {network} ({version.uri})"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained denoiser that takes images of any size, grey or colour."""
+
+    denoiser: Denoiser
+    channels: int
+
+    @classmethod
+    def open(cls, store: TrackingStore, version: Version, device: torch.device) -> Network:
+        """From the registry. Raises `UserError` if it was trained by other code than can read it."""
+        from pipeline.models import DENOISERS
+        from pipeline.training.build import build
+        from pipeline.training.denoising import Denoiser
+        from pipeline.training.device import choose_precision
+
+        run, channels = run_of(store, version), input_shape(version)[1]
+        try:
+            fields = json.loads(run.tags[keys.IDENTITY])["trial"]
+            trial = DenoisingTrial(**{**fields, "training": DenoisingTraining(**fields["training"])})
+            model = build(DENOISERS, trial, channels=channels, variance=trial.variance)
+            model.load_state_dict(store.weights(version.run_id, keys.WEIGHTS))
+        except (KeyError, TypeError, RuntimeError, UserError) as error:
+            raise UserError(
+                f"{version.uri} was trained by another version of this code; train it again with make sweep"
+            ) from error
+        precision = choose_precision(trial.training, device)
+        model.to(device)
+        return cls(Denoiser(model, trial.span is not None, trial.clip, run.tags[keys.DATA_DIGEST], precision), channels)
+
+    def denoise(self, noisy: torch.Tensor, variance: float) -> torch.Tensor:
+        """(c, h, w) → the same, from 0 to 1."""
+        import torch
+
+        from pipeline.models.tiles import tiled
+
+        def network(images: torch.Tensor) -> torch.Tensor:
+            return self.denoiser.denoise(images, variance)
+
+        if len(noisy) == self.channels:
+            return tiled(network, noisy)
+        if len(noisy) == 1:
+            return tiled(network, noisy.expand(self.channels, -1, -1)).mean(dim=0, keepdim=True)
+        return torch.cat([tiled(network, channel[None]) for channel in noisy])
+
+
+def clean_picture(file: Path, noisy_file: Path, noisy: Picture) -> Picture:
+    """The clean image of a noisy one. Raises `UserError` if it is of another shape."""
+    from pipeline.data.picture import read_picture
+
+    clean = read_picture(file)
+    if clean.pixels.shape != noisy.pixels.shape:
+        raise UserError(f"{file} is {clean} and {noisy_file} {noisy}; a clean image is of the same size and kind")
+    return clean
+
+
+def quality(clean: Picture, noisy: Picture, denoised: Picture) -> list[float]:
+    """PSNR of the noisy and of the denoised image in dB, and SSIM of both, NaN for images smaller than its window."""
+    import torch
+
+    from pipeline.metrics.image import psnr, ssim
+
+    def batch(pixels: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(pixels)[None]
+
+    def similarity(picture: Picture) -> float:
+        if min(picture.pixels.shape[1:]) < SMALLEST_SSIM:
+            return math.nan
+        return float(ssim(batch(picture.pixels), batch(clean.pixels)))
+
+    both = (noisy, denoised)
+    return [*(float(psnr(batch(one.pixels), batch(clean.pixels))) for one in both), *map(similarity, both)]
+
+
+def in_words(quality: Sequence[float]) -> str:
+    """Before and after."""
+    psnr_before, psnr_after, ssim_before, ssim_after = quality
+    return f"PSNR {psnr_before:.2f} → {psnr_after:.2f} dB, SSIM {ssim_before:.3f} → {ssim_after:.3f}"

@@ -1,0 +1,110 @@
+"""Image files keep their bits, colours and transparency."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from pipeline.data.picture import find_pictures, read_picture
+from pipeline.errors import UserError
+
+KINDS = {"grey": 1, "grey with alpha": 2, "colour": 3, "colour with alpha": 4}
+
+
+def samples_of(channels: int, bits: int) -> np.ndarray:
+    kind = np.uint8 if bits == 8 else np.uint16
+    return np.random.default_rng(channels).integers(0, 2**bits, (23, 41, channels)).astype(kind)
+
+
+def written_png(samples: np.ndarray) -> bytes:
+    """A PNG of 16 bits in its simplest form, from its specification: no filter, one chunk of pixels."""
+    h, w, channels = samples.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", w, h, 16, kind, 0, 0, 0), b"IDAT": zlib.compress(rows), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks.items()
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_bit_of_a_png_is_read_and_written(tmp_path: Path, kind: str, bits: int) -> None:
+    samples = samples_of(KINDS[kind], bits)
+    if bits == 8:
+        Image.fromarray(samples.squeeze()).save(tmp_path / "a.png")
+    else:
+        (tmp_path / "a.png").write_bytes(written_png(samples))
+    picture = read_picture(tmp_path / "a.png")
+    assert str(picture) == f"41×23, {kind}{', 16 bits' if bits == 16 else ''}"
+    colours = samples[:, :, : 1 if KINDS[kind] < 3 else 3]
+    assert np.array_equal(np.rint(picture.pixels * (2**bits - 1)), colours.transpose(2, 0, 1))
+    if "alpha" in kind:
+        assert picture.alpha is not None
+        assert np.array_equal(picture.alpha, samples[:, :, -1])
+
+    (tmp_path / "b.png").write_bytes(picture.encoded())
+    with Image.open(tmp_path / "b.png") as image:
+        image.verify()
+    again = read_picture(tmp_path / "b.png")
+    assert np.array_equal(again.pixels, picture.pixels)
+    assert again.bits == bits
+    assert (again.alpha is None) == (picture.alpha is None)
+
+
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_a_tiff_of_16_bits_keeps_them(tmp_path: Path, planes: str) -> None:
+    samples = samples_of(3, 16)
+    stored = samples if planes == "contig" else np.ascontiguousarray(samples.transpose(2, 0, 1))
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planes)
+    picture = read_picture(tmp_path / "a.tif")
+    assert np.array_equal(np.rint(picture.pixels * 65535), samples.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp", "bmp", "tif"])
+def test_other_forms_are_read_as_pillow_reads_them(tmp_path: Path, ending: str) -> None:
+    Image.fromarray(samples_of(3, 8)).save(tmp_path / f"a.{ending}")
+    expected = np.asarray(Image.open(tmp_path / f"a.{ending}").convert("RGB"))
+    picture = read_picture(tmp_path / f"a.{ending}")
+    assert np.array_equal(np.rint(picture.pixels * 255), expected.transpose(2, 0, 1))
+
+
+def test_a_palette_with_transparency_becomes_colour_with_alpha(tmp_path: Path) -> None:
+    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) % 4).convert("P")
+    image.save(tmp_path / "a.png", transparency=0)
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.alpha is not None
+    assert (picture.alpha == 0).sum() == 16
+    assert picture.pixels.shape == (3, 8, 8)
+
+
+def test_what_is_no_image_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not an image")
+    Image.fromarray(samples_of(3, 8)).save(tmp_path / "whole.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:500])
+    tifffile.imwrite(tmp_path / "floats.tif", np.zeros((8, 8, 3), np.float32), photometric="rgb")
+    for name, message in {
+        "text.png": "not an image",
+        "cut.png": "can't be decoded",
+        "floats.tif": "float32|not an",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            read_picture(tmp_path / name)
+
+
+def test_folders_are_searched_and_what_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for name in ("b.PNG", "deep/a.jpg", "notes.txt"):
+        (tmp_path / "in" / name).touch()
+    assert [below for _, below in find_pictures([tmp_path / "in"])] == [Path("b.PNG"), Path("deep/a.jpg")]
+    for missing, message in {"nowhere": "no such file or folder", "empty": "no images in it"}.items():
+        with pytest.raises(UserError, match=message):
+            find_pictures([tmp_path / missing])

@@ -1,0 +1,170 @@
+"""Images of any kind are denoised by what was trained, and what can't be is one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from pipeline.__main__ import main
+from pipeline.data.picture import Picture, read_picture
+from pipeline.stages.denoise import nearest
+from pipeline.tracking import keys
+from pipeline.tracking.registry import Version
+
+VARIANCE = 0.01
+
+
+def photograph() -> np.ndarray:
+    """A part of a photograph that the demo tests on: (75, 110, 3) uint8."""
+    return np.ascontiguousarray(data.chelsea()[80:155, 100:210])
+
+
+def noisy(clean: np.ndarray, variance: float = VARIANCE) -> np.ndarray:
+    noise = variance**0.5 * np.random.default_rng(0).standard_normal(clean.shape)
+    return ((clean / 255 + noise).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """noisy/ with a colour, a grey and a transparent image, and clean/ with the same without noise."""
+    clean = photograph()
+    grey = np.asarray(Image.fromarray(clean).convert("L"))
+    alpha = np.linspace(0, 255, clean[:, :, 0].size).astype(np.uint8).reshape(clean.shape[:2])
+    for folder, change in {"clean": lambda image: image, "noisy": noisy}.items():
+        save(tmp_path / folder / "colour.png", change(clean))
+        save(tmp_path / folder / "grey.png", change(grey))
+        save(tmp_path / folder / "deep" / "transparent.png", np.dstack([change(clean), alpha]))
+    return tmp_path
+
+
+def test_a_folder_is_denoised_measured_and_keeps_what_it_is(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(photos / "noisy"), "--out", str(photos / "out"), "--variance", "0.01"]
+    before = {path: path.read_bytes() for path in photos.rglob("*.png")}
+    assert main(["denoise", *arguments, "--clean", str(photos / "clean"), f"--run.home={trained_home}"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("variance 0.01; autoencoder for 0.01 (models:/demo-patches-denoiser-0.01@champion)") == 3
+    assert "mean of 3 images: PSNR" in printed
+    (figures,) = re.findall(r"colour\.png: 110×75, colour;.* PSNR ([\d.]+) → ([\d.]+) dB, SSIM ([\d.]+) → ", printed)
+    assert float(figures[0]) == pytest.approx(20, abs=0.5), "noise of variance 0.01 is 20 dB"
+    for path, content in before.items():
+        assert path.read_bytes() == content, "inputs are only read"
+
+    from skimage.metrics import peak_signal_noise_ratio
+
+    result = np.asarray(Image.open(photos / "out" / "colour.png"))
+    assert float(figures[1]) == pytest.approx(peak_signal_noise_ratio(photograph(), result), abs=0.01)
+    assert np.asarray(Image.open(photos / "out" / "grey.png")).shape == (75, 110)
+    transparent = np.asarray(Image.open(photos / "out" / "deep" / "transparent.png"))
+    source = np.asarray(Image.open(photos / "noisy" / "deep" / "transparent.png"))
+    assert np.array_equal(transparent[:, :, 3], source[:, :, 3])
+    assert np.array_equal(transparent[:, :, :3], result)
+
+
+def test_an_image_of_16_bits_is_denoised_with_16_bits(trained_home: Path, tmp_path: Path) -> None:
+    pixels = (photograph() / np.float32(255) + 1 / 1024).clip(0, 1).transpose(2, 0, 1)
+    (tmp_path / "deep.png").write_bytes(Picture(pixels, None, 16, None).encoded())
+    arguments = [str(tmp_path / "deep.png"), f"--out={tmp_path / 'out'}", "--variance=0.01"]
+    assert main(["denoise", *arguments, f"--run.home={trained_home}"]) == 0
+    result = read_picture(tmp_path / "out" / "deep.png")
+    assert result.bits == 16
+    values = np.rint(result.pixels * 65535)
+    assert (values % 257 != 0).mean() > 0.5, "more than 8 bits are used"
+
+
+def test_blind_estimates_the_noise_and_uses_the_network_for_all(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(photos / "noisy" / "colour.png"), f"--out={photos / 'out'}", f"--run.home={trained_home}"]
+    assert main(["denoise", *arguments]) == 0
+    printed = capsys.readouterr().out
+    (found,) = re.findall(r"variance ([\d.]+) estimated; conditional for 0\.0025 to 0\.25 \(", printed)
+    assert float(found) == pytest.approx(VARIANCE, rel=0.3)
+
+    assert main(["denoise", *arguments, "--model=autoencoder"]) == 0
+    assert f"variance {found} estimated; autoencoder for 0.01" in capsys.readouterr().out
+    assert main(["denoise", *arguments, "--model=demo-patches-denoiser-0.1@champion"]) == 0
+    assert f"variance {found} estimated; autoencoder for 0.1, the nearest (" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to denoise; name images or folders"),
+        (["noisy"], "say which folder the denoised images go into: --out folder"),
+        (["nowhere.png", "--out=out"], "nowhere.png: no such file or folder"),
+        (["clean/grey.png", "--out=clean"], "would be written over; give another folder"),
+        (["noisy", "--out=clean", "--clean=clean"], "would be written over; give another folder"),
+        (["noisy", "clean", "--out=out"], "would both be written to"),
+        (["noisy", "--out=out", "--clean=clean/grey.png"], "one clean image for several noisy ones"),
+        (["noisy/colour.png", "--out=out", "--clean=clean/deep"], "no colour in it, with whatever ending"),
+        (["noisy/colour.png", "--out=out", "--clean=clean/grey.png"], "a clean image is of the same size and kind"),
+        (["noisy", "--out=out", "--variance=25"], "pixels run from 0 to 1"),
+        (["noisy", "--out=out", "--variance=much"], "expected number or 'blind', found much"),
+        (
+            ["noisy", "--out=out", "--model=autoencodr"],
+            "no trained model called 'autoencodr'; did you mean autoencoder",
+        ),
+        (["noisy", "--out=out", "--model=demo-digits-classifier"], "no trained model called"),
+        (["text.png", "--out=out"], "text.png: not an image"),
+        (["noisy/colour.png", "--out=text.png/out"], "can't be written: Not a directory"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    arguments: list[str],
+    message: str,
+    trained_home: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(photos)
+    Path("text.png").write_text("no image")
+    assert main(["denoise", *arguments, f"--run.home={trained_home}"]) == 2
+    complaint = capsys.readouterr().err
+    assert message in complaint
+    assert len(complaint.splitlines()) == 1
+    assert not Path("out").exists(), "nothing was written"
+
+
+def test_without_a_trained_model_the_command_that_trains_one_is_named(
+    home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["denoise", str(photos / "noisy"), f"--out={photos / 'out'}", f"--run.home={home}"]) == 2
+    assert (
+        "error: no denoiser has been trained on cifar10 or demo-patches yet; make sweep trains one"
+        in capsys.readouterr().err
+    )
+
+
+def version(least: float, greatest: float, clip: bool = False) -> Version:
+    tags = {keys.LEAST_VARIANCE: str(least), keys.GREATEST_VARIANCE: str(greatest), keys.CLIP: str(clip)}
+    return Version(f"{least} {greatest}{' clipped' * clip}", "1", "run", ("champion",), tags)
+
+
+@pytest.mark.parametrize(
+    ("variance", "blind", "expected"),
+    [
+        (0.05, False, "0.05 0.05"),
+        (0.052, False, "0.05 0.05"),
+        (0.05, True, "0.001 0.2"),  # an estimate may be wrong
+        (0.03, False, "0.001 0.2"),
+        (0.5, False, "0.4 0.4 clipped"),  # files are clipped
+        (0.0001, False, "0.001 0.2"),
+    ],
+)
+def test_the_nearest_model_is_used(variance: float, blind: bool, expected: str) -> None:
+    versions = [version(0.05, 0.05), version(0.001, 0.2), version(0.4, 0.4), version(0.4, 0.4, clip=True)]
+    assert nearest(versions, variance, blind).name == expected

@@ -1,0 +1,154 @@
+"""Trained models are in the registry once, and the champion is the best by validation, whoever comes when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import PROJECT_ROOT, Run
+from pipeline.models.classifiers import TutorialNet
+from pipeline.models.denoisers import Autoencoder
+from pipeline.tracking import keys, registry
+from pipeline.tracking.registry import CHAMPION, Job, Version, register
+from pipeline.tracking.runs import recording
+from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from tests.conftest import Pipeline
+
+JOB = Job("digits-classifier", keys.KIND_CLASSIFIER, "digits", "d" * 64, keys.VAL_ACCURACY)
+
+
+@pytest.fixture
+def store(home: Path) -> TrackingStore:
+    return open_store(Run(home=home))
+
+
+def finished(store: TrackingStore, name: str, validation: float, test: float = 0.5) -> RunRecord:
+    """A finished run with a model, as a trial leaves it."""
+    experiment = store.experiment("digits", "d" * 64, "what it holds")
+    with recording(store, experiment, name, keys.KIND_TRIAL, name, {}) as recorder:
+        recorder.params({"model": name, "seed": 0})
+        recorder.metrics({keys.VAL_ACCURACY: validation, keys.TEST_ACCURACY: test})
+        recorder.model(torch.nn.Flatten(), "classifier", torch.zeros(2, 1, 2, 2))
+    (run,) = store.of_trial(experiment, name)
+    return run
+
+
+def champion(store: TrackingStore) -> Version:
+    (best,) = [one for one in registry.versions_of(store, JOB.name) if CHAMPION in one.aliases]
+    return best
+
+
+def test_the_champion_is_the_best_by_validation_and_never_a_worse_one(store: TrackingStore) -> None:
+    for name, validation, test, best in [
+        ("good", 0.9, 0.9, "good"),
+        ("better", 0.95, 0.1, "better"),  # worse on test images, which decide nothing
+        ("worse", 0.93, 0.99, "better"),
+        ("equal", 0.95, 0.99, "better"),
+        ("broken", float("nan"), 0.99, "better"),
+    ]:
+        register(store, JOB, [finished(store, name, validation, test)])
+        assert champion(store).tags[keys.NETWORK] == best
+    assert champion(store).tags[keys.REASON] == "val/accuracy 0.95, where version 1 has 0.9"
+    assert len(registry.versions_of(store, JOB.name)) == 4, "what has no figure can't be compared"
+
+
+def test_a_model_is_registered_once_and_comes_with_where_it_is_from(store: TrackingStore) -> None:
+    run = finished(store, "net", 0.9)
+    assert (
+        register(store, JOB, [run]) == "digits-classifier: version 1 (net) is champion now: val/accuracy 0.9, the first"
+    )
+    assert register(store, JOB, [run]) is None
+    (version,) = registry.versions_of(store, JOB.name)
+    assert (version.run_id, version.tags[keys.DATA_DIGEST]) == (run.run_id, "d" * 64)
+    assert registry.run_of(store, version).name == "net"
+
+
+def test_other_data_have_a_registered_model_of_their_own(store: TrackingStore) -> None:
+    run = finished(store, "net", 0.9)
+    register(store, JOB, [run])
+    other = Job(JOB.name, JOB.kind, JOB.dataset, "e" * 64, JOB.figure)
+    assert register(store, other, [run]) is not None
+    assert len(registry.versions_of(store, "digits-classifier-eeeeeeee")) == 1
+    assert len(registry.versions_of(store, JOB.name)) == 1
+
+
+@pytest.mark.slow
+def test_processes_that_register_at_once_agree_on_the_champion(store: TrackingStore, home: Path) -> None:
+    code = (
+        "import sys, pathlib; from pipeline.config import Run; from tests.tracking import test_registry as t\n"
+        "store = t.open_store(Run(home=pathlib.Path(sys.argv[1])))\n"
+        "t.register(store, t.JOB, [t.finished(store, f'net{k}', float(k) / 100) for k in sys.argv[2:]])"
+    )
+    groups = (("10", "90"), ("20", "80"), ("30", "70"), ("99", "5"))
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(home), *group], cwd=PROJECT_ROOT) for group in groups]
+    assert [worker.wait(timeout=200) for worker in workers] == [0] * len(groups)
+    assert len(registry.versions_of(store, JOB.name)) == 8
+    assert champion(store).tags[keys.NETWORK] == "net99"
+
+
+def test_full_names_lead_to_a_version(store: TrackingStore) -> None:
+    register(store, JOB, [finished(store, "one", 0.9), finished(store, "two", 0.8)])
+    store.client.set_registered_model_alias(JOB.name, "mine", "2")
+    for name, network in {
+        "digits-classifier": "one",
+        "digits-classifier@mine": "two",
+        "models:/digits-classifier/2": "two",
+        "digits-classifier@nobody": None,
+        "digits-classifier/3": None,
+        "nowhere' or 'a' = 'a": None,
+    }.items():
+        version = registry.by_name(store, name, keys.KIND_CLASSIFIER)
+        assert (version and version.tags[keys.NETWORK]) == network, name
+    assert registry.by_name(store, JOB.name, keys.KIND_DENOISER) is None
+
+
+def test_a_denoiser_takes_any_size_and_a_classifier_its_own(store: TrackingStore) -> None:
+    experiment = store.experiment("models", "d" * 64, "what it holds")
+    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f", {}) as recorder:
+        recorder.model(Autoencoder(channels=3, width=4), "denoiser", torch.rand(2, 3, 32, 32), any_size=True)
+        recorder.model(TutorialNet(), "classifier", torch.rand(2, 1, 28, 28))
+    models = {one.name: f"models:/{one.model_id}" for one in store.client.search_logged_models([experiment])}
+    denoiser, classifier = (mlflow.pyfunc.load_model(models[name]) for name in ("denoiser", "classifier"))
+    for shape in ((1, 3, 48, 64), (5, 3, 32, 32)):
+        assert denoiser.predict(np.zeros(shape, np.float32)).shape == shape
+    assert classifier.predict(np.zeros((3, 1, 28, 28), np.float32)).shape == (3, 10)
+    assert "input_example" in str(denoiser.metadata.saved_input_example_info)
+    for model, shape in ((denoiser, (1, 1, 32, 32)), (classifier, (1, 1, 28, 27))):
+        with pytest.raises(mlflow.exceptions.MlflowException, match="Shape of input"):
+            model.predict(np.zeros(shape, np.float32))
+
+
+def test_stages_register_what_they_trained(trained_home: Path) -> None:
+    store = open_store(Run(home=trained_home))
+    versions = [
+        *registry.models_of(store, keys.KIND_DENOISER, "demo-patches"),
+        *registry.models_of(store, keys.KIND_CLASSIFIER, "demo-digits"),
+    ]
+    assert [(one.uri, one.tags[keys.NETWORK], one.tags[keys.FIGURE_NAME]) for one in versions] == [
+        ("models:/demo-patches-denoiser@champion", "conditional", "val/psnr_blind"),
+        ("models:/demo-patches-denoiser-0.01@champion", "autoencoder", "val/psnr"),
+        ("models:/demo-patches-denoiser-0.1@champion", "autoencoder", "val/psnr"),
+        ("models:/demo-digits-classifier@champion", "cnn", "val/accuracy"),
+    ]
+    for version in versions:
+        run = registry.run_of(store, version)
+        assert float(version.tags[keys.FIGURE]) == run.metrics[version.tags[keys.FIGURE_NAME]]
+    assert versions[0].span == (0.0025, 0.25)
+
+
+@pytest.mark.slow
+def test_trials_in_processes_are_registered_and_reuse_registers_nothing(home: Path, pipeline: Pipeline) -> None:
+    small = ("--classify.settings.width=4", "--classify.training.steps=2", "--classify.seeds=0 1")
+    two = ("classify", "--data.choice=demo", *small, "--run.jobs=2")
+    first, second = pipeline(*two), pipeline(*two)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert "is champion now" in first.stdout
+    assert "champion" not in second.stdout
+    mlflow_store = open_store(Run(home=home))
+    assert len(registry.models_of(mlflow_store, keys.KIND_CLASSIFIER, "demo-digits")) == 2
