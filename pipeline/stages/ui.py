@@ -28,7 +28,7 @@ def run(config: Config) -> None:
     """Serve until interrupted. A store that is a server already has its UI: then only the links are printed."""
     store = open_store(config.run)
     if store_uri(config.run).startswith("http"):
-        show_links(store, store.uri, config.ui.open_browser)
+        show_links(store, store.uri.rstrip("/"), config.ui.open_browser)
         return
     for name in ("SIGTERM", "SIGHUP"):  # a closed terminal must not leave the server behind
         if hasattr(signal, name):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import tempfile
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Run
-from pipeline.console import waiting
 from pipeline.errors import UserError
 from pipeline.tracking import keys
+from pipeline.tracking.addresses import with_driver, without_password
+from pipeline.tracking.local_store import file_of, open_local
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,68 +207,71 @@ def store_uri(run: Run) -> str:
 
     The latter is MLflow's own default seen from there, so a plain `mlflow ui` typed in that folder shows the same runs.
     """
-    return run.tracking_uri or f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+    if run.tracking_uri:
+        return with_driver(run.tracking_uri)
+    return f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+
+
+def artifacts_of(run: Run) -> Path:
+    """Folder of the artifacts of a local store."""
+    return run.home.resolve() / "mlruns"
 
 
 def open_store(run: Run, patient: bool = False) -> TrackingStore:
-    """Open the tracking store; a local one is created whole first, by one process at a time.
+    """Open the tracking store; a local one is created first, and follows its folder where that was moved.
 
-    Several processes opening a fresh SQLite file at once would each run MLflow's migrations, and most of them die.
-    Raises `UserError` where no server answers, unless `patient`: then whatever is asked of it waits for minutes.
+    Raises `UserError` where no server answers or it lets nobody in, unless `patient`: then whatever is asked of it
+    waits for minutes.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
     uri = store_uri(run)
-    artifacts = run.home.resolve() / "mlruns" if uri.startswith("sqlite:") else None
-    if artifacts:
-        create_sqlite(Path(uri.removeprefix("sqlite:///")), artifacts)
-
+    if file := file_of(uri):
+        open_local(file, artifacts_of(run))
     if uri.startswith("http") and not patient:
         require_server(uri)
+    store = connected(run)
+    if uri.startswith("http") and not patient:
+        require_access(store)
+    return store
 
+
+def connected(run: Run) -> TrackingStore:
+    """The tracking store as it is: nothing is made, mended or waited for."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     # It prints the traceback of what it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    uri = store_uri(run)
     mlflow.set_tracking_uri(uri)
-    return TrackingStore(uri, mlflow.MlflowClient(), artifacts)
+    return TrackingStore(uri, mlflow.MlflowClient(), artifacts_of(run) if file_of(uri) else None)
 
 
-def require_server(uri: str) -> None:
+def require_server(uri: str, seconds: float = SECONDS_TO_ANSWER) -> None:
     """Refuse an address where no MLflow answers."""
     import requests
 
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
+        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds).raise_for_status()
     except requests.RequestException as error:
-        raise UserError(f"no MLflow server answers at {uri} ({type(error).__name__}); start it") from error
+        raise UserError(
+            f"no MLflow server answers at {without_password(uri)} ({type(error).__name__}); start it"
+        ) from error
 
 
-def create_sqlite(file: Path, artifacts: Path) -> None:
-    """Make a SQLite store with all its tables, unless it is there."""
-    from filelock import FileLock
+def require_access(store: TrackingStore) -> None:
+    """Refuse a server that wants to know who asks."""
+    from mlflow.exceptions import MlflowException
 
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f"{file.name}.lock")):
-        if file.exists():
-            return
-        with waiting("Creating the tracking store"):
-            # Under another name until all tables are there: the file's existence says that the store is whole.
-            building = file.with_name(f"{file.name}.building")
-            building.unlink(missing_ok=True)
-            migrate(building, artifacts)
-            building.rename(file)
-
-
-def migrate(file: Path, artifacts: Path) -> None:
-    """Write MLflow's tables into a new file and let go of it."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    SqlAlchemyStore(f"sqlite:///{file}", str(artifacts)).engine.dispose()
-    # Readers and writers then do not wait for each other, and writing is about three times as fast.
-    with closing(sqlite3.connect(file)) as database:
-        database.execute("PRAGMA journal_mode=wal")
+    try:
+        store.client.search_experiments(max_results=1)
+    except MlflowException as error:
+        if error.get_http_status_code() not in (401, 403):
+            raise
+        who = (
+            "does not know this user or password" if os.environ.get("MLFLOW_TRACKING_USERNAME") else "asks who you are"
+        )
+        raise UserError(
+            f"the MLflow server at {without_password(store.uri)} {who}; "
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        ) from error
