@@ -24,7 +24,7 @@ ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.eng
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all prepare classify sweep report ui test lint format lock clean distclean
+.PHONY: help setup demo all prepare classify sweep report ui doctor test lint format lock clean distclean
 
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -80,6 +80,9 @@ report: $(READY) ## write reports/output/report.en.md from the tracked runs, mad
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
 
+doctor: $(READY) ## what is installed and stored here, and what is wrong with it
+	@$(PIPELINE) doctor $(ENGINE_OPTIONS) $(ARGS)
+
 test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
 	$(BIN)/python -m pytest $(if $(ALL),-m '')
 
@@ -105,4 +108,4 @@ clean: ## delete caches of code and the generated report; data, runs and .venv s
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## delete all that was made here: prepared data, every tracked run, .venv
-	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlruns *.egg-info
+	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlflow.db.before-move mlruns *.egg-info

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
-from pipeline.errors import TrialsFailedError, UserError
+from pipeline.errors import FaultsFoundError, TrialsFailedError, UserError
 from pipeline.interruption import exit_code, interrupted, notice_interrupts
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ STAGES = {
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
     "ui": Stage("compare runs in the MLflow UI"),
+    "doctor": Stage("what is installed and stored here, and what is wrong with it"),
 }
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
 LISTS = (
@@ -53,7 +54,10 @@ LISTS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 or 143 interrupted."""
+    """Run one stage; returns the exit code.
+
+    0 done, 1 a trial failed or the doctor found a fault, 2 usage or input, 130 or 143 interrupted.
+    """
     show_log()
     notice_interrupts()
     try:
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         complain(f"error: {error}")
         return 2
-    except TrialsFailedError as error:
+    except (TrialsFailedError, FaultsFoundError) as error:
         complain(str(error))
         return 1
     except (KeyboardInterrupt, Exception) as error:
