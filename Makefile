@@ -24,7 +24,7 @@ ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.eng
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all prepare classify sweep report ui doctor test lint format lock clean distclean
+.PHONY: help setup demo all prepare classify sweep report compare ui doctor test lint format lock clean distclean
 
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -76,6 +76,9 @@ sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
 
 report: $(READY) ## write reports/output/report.en.md from the tracked runs, made first where there are none
 	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
+
+compare: $(READY) ## print the figures of all that has been run, side by side
+	@$(PIPELINE) compare $(ARGS)
 
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)

@@ -39,6 +39,7 @@ STAGES = {
     "sweep": Stage("train and measure a denoiser for each noise variance", ("colour",)),
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
+    "compare": Stage("print the figures of classifiers and of sweeps side by side"),
     "ui": Stage("compare runs in the MLflow UI"),
     "doctor": Stage("what is installed and stored here, and what is wrong with it"),
 }

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from pipeline.config import Run
 from pipeline.errors import UserError
-from pipeline.tracking import keys
+from pipeline.tracking import keys, views
 from pipeline.tracking.addresses import with_driver, without_password
 from pipeline.tracking.local_store import file_of, open_local
+from pipeline.tracking.views import Charts
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
     from mlflow.entities import Run as MlflowRun
 
 # No usage data is sent anywhere, and a model from the store can't run code when it is loaded.
@@ -76,9 +78,9 @@ class TrackingStore:
 
         Raises `UserError` if it was deleted in the UI: MLflow keeps its name and takes no runs for it.
         """
-        for candidate in (name, f"{name}-{data_digest[:8]}"):
+        for candidate in names(name, data_digest):
             experiment = self.client.get_experiment_by_name(candidate)
-            if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
+            if experiment and experiment.tags.get(keys.DATA_DIGEST) == data_digest and self.reaches(experiment):
                 if experiment.lifecycle_stage == "deleted":
                     restore = f".venv/bin/mlflow experiments restore --experiment-id {experiment.experiment_id}"
                     raise UserError(
@@ -88,18 +90,22 @@ class TrackingStore:
                 return str(experiment.experiment_id)
         return None
 
-    def experiment(self, name: str, data_digest: str, description: str) -> str:
-        """As `find_experiment`, made if missing. A name taken by other data gets the digest's first letters."""
+    def experiment(self, name: str, data_digest: str, description: str, charts: Charts | None = None) -> str:
+        """As `find_experiment`, made if missing, with the charts that its page shows.
+
+        A name that is taken gets the digest's first letters.
+        """
         found = self.find_experiment(name, data_digest)
         if found is not None:
             return found
-        if self.client.get_experiment_by_name(name) is not None:
-            name = f"{name}-{data_digest[:8]}"
+        name = next(free for free in names(name, data_digest) if self.client.get_experiment_by_name(free) is None)
         tags = {
             keys.DATA_DIGEST: data_digest,
             "mlflow.experimentKind": "custom_model_development",
             keys.NOTE: description,
         }
+        if charts:
+            tags[views.TAG] = views.saved_view(charts)
         location = None
         if self.artifacts is not None:
             tags[keys.PROJECT_ROOT] = str(self.artifacts.parent)
@@ -113,6 +119,30 @@ class TrackingStore:
             if found is None:
                 raise
             return found  # another process was faster
+
+    def reaches(self, experiment: Experiment) -> bool:
+        """Whether the files of an experiment can be read from here.
+
+        A local store and a server over it do not see each other's: the one keeps paths, which are of one machine, the
+        other its own addresses.
+        """
+        if self.artifacts is not None:
+            return not experiment.artifact_location.startswith("mlflow-artifacts:")
+        return keys.PROJECT_ROOT not in experiment.tags
+
+    def present(self, experiment_id: str, description: str, charts: Charts, sweep: str | None = None) -> None:
+        """Renew what an experiment's page says and shows: all its trials, or those of a sweep."""
+        self.client.set_experiment_tag(experiment_id, keys.NOTE, description)
+        self.client.set_experiment_tag(experiment_id, views.TAG, views.saved_view(charts, sweep))
+
+    def has_charts(self, experiment_id: str) -> bool:
+        """Whether charts are prepared for an experiment's page."""
+        return views.TAG in self.client.get_experiment(experiment_id).tags
+
+    def last_used(self, experiment_id: str) -> int:
+        """When the newest run of an experiment was started, in milliseconds; 0 for none."""
+        newest = self.client.search_runs([experiment_id], order_by=["attributes.start_time DESC"], max_results=1)
+        return newest[0].info.start_time if newest else 0
 
     def experiments(self) -> list[tuple[str, str]]:
         """(id, name) of the experiments that this project made, in the order of their names."""
@@ -200,6 +230,12 @@ class TrackingStore:
         """Copy an artifact of a run into a folder; returns the file."""
         folder.mkdir(parents=True, exist_ok=True)
         return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
+
+
+def names(name: str, data_digest: str) -> tuple[str, str, str]:
+    """What an experiment may be called: two others may have its name, on other data or out of reach."""
+    longer = f"{name}-{data_digest[:8]}"
+    return name, longer, f"{longer}-2"
 
 
 def store_uri(run: Run) -> str:
