@@ -21,10 +21,12 @@ SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--
 MODELS           = $(call option,MODEL,--sweep.models)
 ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
                    $(call option,THREADS,--run.threads) $(call given,FORCE,--run.force=true) $(call given,DRY_RUN,--dry-run)
+SERVER_OPTIONS   = $(call option,PORT,--server.port) $(call option,HOST,--server.host) \
+                   $(call option,HOSTS,--server.allowed_hosts) $(call given,AUTH,--server.auth=true)
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all prepare classify sweep report compare ui doctor test lint format lock clean distclean
+.PHONY: help setup demo all prepare classify sweep report compare ui server doctor test lint format lock clean distclean
 
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -47,7 +49,8 @@ help: ## this list
 	@echo '  FORCE=1                run finished trials anew'
 	@echo '  DRY_RUN=1              say what would be run, and why'
 	@echo '  ARGS="--name value"    anything else in a configuration, by its dotted name'
-	@echo '  PORT=5000              of the MLflow UI'
+	@echo '  PORT=5000              of the MLflow UI, or of the server'
+	@echo '  HOST=0.0.0.0           lets other machines use the server, with AUTH=1 (passwords) and HOSTS="its names"'
 
 setup: $(READY) ## the virtual environment in .venv, with the locked dependencies
 
@@ -83,6 +86,9 @@ compare: $(READY) ## print the figures of all that has been run, side by side
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
 
+server: $(READY) ## an MLflow server for several people or machines
+	@$(PIPELINE) server $(SERVER_OPTIONS) $(ARGS)
+
 doctor: $(READY) ## what is installed and stored here, and what is wrong with it
 	@$(PIPELINE) doctor $(ENGINE_OPTIONS) $(ARGS)
 
@@ -111,4 +117,5 @@ clean: ## delete caches of code and the generated report; data, runs and .venv s
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## delete all that was made here: prepared data, every tracked run, .venv
-	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlflow.db.before-move mlruns *.egg-info
+	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlflow.db.before-move mlflow.users.db \
+		mlruns mlartifacts *.egg-info

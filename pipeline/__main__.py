@@ -41,6 +41,7 @@ STAGES = {
     "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
     "compare": Stage("print the figures of classifiers and of sweeps side by side"),
     "ui": Stage("compare runs in the MLflow UI"),
+    "server": Stage("an MLflow server that several people or machines send runs to"),
     "doctor": Stage("what is installed and stored here, and what is wrong with it"),
 }
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
@@ -51,6 +52,7 @@ LISTS = (
     "--sweep.seeds",
     "--sweep.span",
     "--classify.seeds",
+    "--server.allowed_hosts",
 )
 
 

@@ -23,7 +23,7 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         "print('heavy:', sorted({'torch', 'mlflow', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    for stage in ("prepare", "classify", "sweep", "report", "all", "ui"):
+    for stage in ("prepare", "classify", "sweep", "report", "all", "compare", "ui", "server", "doctor"):
         assert f"  {stage} " in done.stdout
     assert "heavy: []" in done.stdout
 

@@ -61,7 +61,7 @@ def make(*arguments: str) -> str:
 
 def test_make_alone_lists_the_targets() -> None:
     assert make() == make("help")
-    targets = "setup demo all prepare classify sweep report ui test lint format clean distclean"
+    targets = "setup demo all prepare classify sweep report compare ui server doctor test lint format clean distclean"
     for target in targets.split():
         assert re.search(rf"^  {target} +\S", make("help"), re.MULTILINE), target
 
@@ -91,6 +91,10 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
         (["all", "EPOCHS=2"], '"--classify.training.epochs=2"'),
         (["report", "ARGS=--report.run_missing=false"], "--report.run_missing=false"),
         (["ui", "PORT=5001"], '"--ui.port=5001"'),
+        (
+            ["server", "HOST=0.0.0.0", "HOSTS=head lab", "AUTH=1"],
+            '"--server.host=0.0.0.0" "--server.allowed_hosts=head lab" --server.auth=true',
+        ),
     ],
 )
 def test_make_passes_its_variables_on(command: list[str], expected: str) -> None:
