@@ -118,7 +118,8 @@ def summarise(
 ) -> str:
     """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now. Its id.
 
-    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away.
+    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away, unless it
+    belongs to another home: a server lets nobody throw away what others have made.
     """
     parts = (sorted(one.run_id for one in runs), code_digest(sorted(REPORTING.glob("*.py"))))
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -133,7 +134,7 @@ def summarise(
             run_id = write_summary(store, experiment_id, fingerprint, tags, runs, manifest.classes)
         store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
         for one in earlier:
-            if one.run_id != run_id:
+            if one.run_id != run_id and one.tags.get(keys.OWNER) == owner(run):
                 store.delete(one.run_id)
     return run_id
 

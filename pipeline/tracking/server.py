@@ -29,7 +29,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Addresses that stand for all interfaces, and the one of them to ask whether the server is up."""
 START_SECONDS = 120
 LEAST_PASSWORD = 12
-"""Letters that MLflow asks of a password."""
+"""Characters that MLflow asks of a password."""
 AUTH_CONFIG = """[mlflow]
 default_permission = EDIT
 database_uri = {database}
@@ -159,7 +159,7 @@ def admin_password(server: Server) -> str:
         password = os.environ.get("MLFLOW_AUTH_ADMIN_PASSWORD", "")
     if len(password) < LEAST_PASSWORD:
         raise UserError(
-            f"the administrator {server.admin} needs a password of {LEAST_PASSWORD} letters or more; "
+            f"the administrator {server.admin} needs a password of {LEAST_PASSWORD} characters or more; "
             "put it into MLFLOW_AUTH_ADMIN_PASSWORD or into a file: ARGS='--server.password_file=FILE'"
         )
     return password

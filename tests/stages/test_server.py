@@ -157,7 +157,20 @@ def test_a_sweep_of_four_writers_survives_the_restart_of_server_and_database(
         assert {run.status for run in runs} == {"FINISHED"}
         assert sum(run.tags[keys.KIND] == keys.KIND_TRIAL for run in runs) == 6
         through_server = figures(home, uri)
-        compared = run_pipeline("compare", f"--run.home={home}", MLFLOW_TRACKING_URI=uri)
+        student = {"MLFLOW_TRACKING_USERNAME": "student", "MLFLOW_TRACKING_PASSWORD": "another long password"}
+        created = requests.post(
+            f"{uri}/api/2.0/mlflow/users/create",
+            json={"username": "student", "password": student["MLFLOW_TRACKING_PASSWORD"]},
+            auth=("admin", PASSWORD),
+            timeout=60,
+        )
+        assert created.ok, created.text
+        students = tmp_path / "student"
+        shutil.copytree(prepared_home, students)
+        reused = run_pipeline(*sweep, f"--run.home={students}", MLFLOW_TRACKING_URI=uri, **student)
+        assert reused.returncode == 0, reused.stderr
+        assert reused.stdout.count(": reuse (done") == 6
+        compared = run_pipeline("compare", f"--run.home={students}", MLFLOW_TRACKING_URI=uri, **student)
         assert compared.returncode == 0, compared.stderr
         assert re.search(r"autoencoder.*\(n = 2\)", compared.stdout)
     assert list((shared / "mlartifacts").rglob("grid.png"))
@@ -201,8 +214,8 @@ def test_without_a_database_the_server_keeps_runs_beside_those_of_this_project(h
         (["--server.host=0.0.0.0", "--server.auth=true"], {}, "lets other machines in: set HOSTS=name"),
         (["--server.host=0.0.0.0", "--server.allowed_hosts=a b"], {}, "lets other machines in: set AUTH=1"),
         (['--server.allowed_hosts=["*"]'], {}, "server.allowed_hosts: * is every name"),
-        (["--server.auth=true"], {}, "the administrator admin needs a password of 12 letters or more"),
-        (["--server.auth=true"], {"MLFLOW_AUTH_ADMIN_PASSWORD": "short"}, "needs a password of 12 letters"),
+        (["--server.auth=true"], {}, "the administrator admin needs a password of 12 characters or more"),
+        (["--server.auth=true"], {"MLFLOW_AUTH_ADMIN_PASSWORD": "short"}, "needs a password of 12 characters"),
         (["--server.auth=true", "--server.password_file=none"], {}, "server.password_file: none: No such file"),
         (["--server.backend=postgresql://me:secret@db/x"], {}, "server.backend holds a password"),
         (
