@@ -6,17 +6,10 @@ import os
 from dataclasses import dataclass, field
 
 from pipeline.config import Run
+from pipeline.tracking.access import require_access, require_server
 from pipeline.tracking.addresses import without_password
 from pipeline.tracking.local_store import file_of, moved_from
-from pipeline.tracking.store import (
-    RunRecord,
-    TrackingStore,
-    artifacts_of,
-    connected,
-    require_access,
-    require_server,
-    store_uri,
-)
+from pipeline.tracking.store import RunRecord, TrackingStore, artifacts_of, connected, store_uri
 
 SECONDS_TO_ANSWER = 5
 
@@ -46,7 +39,7 @@ def examine(run: Run) -> StoreState:
         require_server(uri, SECONDS_TO_ANSWER)
     state.store = connected(run)
     if uri.startswith("http"):
-        require_access(state.store)
+        require_access(state.store.client, uri)
     state.runs = {
         experiment_id: state.store.search(experiment_id, "") for experiment_id, _ in state.store.experiments()
     }

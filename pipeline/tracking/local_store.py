@@ -139,7 +139,10 @@ def alone(file: Path, was: str) -> Iterator[sqlite3.Connection]:
 def rewrite(database: sqlite3.Connection, old: Path, artifacts: Path) -> None:
     """Replace the old folder of artifacts at the start of every path, as MLflow writes paths on any system."""
     before = old / artifacts.name
-    for start, now in ((f"{before}/", f"{artifacts}/"), (f"{before.as_uri()}/", f"{artifacts.as_uri()}/")):
+    starts = {f"{before}/": f"{artifacts}/"}
+    if before.is_absolute():  # else it is a path of another system
+        starts[f"{before.as_uri()}/"] = f"{artifacts.as_uri()}/"
+    for start, now in starts.items():
         for table, column in PATHS:
             database.execute(
                 f"UPDATE {table} SET {column} = :now || substr({column}, length(:start) + 1) "

@@ -137,7 +137,11 @@ def guarded(run: Run, server: Server, backend: str, folder: Path) -> dict[str, s
     """What a server that asks for users and passwords finds in its environment."""
     if find_spec("flask_wtf") is None:
         raise UserError("users and passwords need more of MLflow: .venv/bin/python -m pip install -e '.[server]'")
-    users = f"sqlite:///{run.home.resolve() / 'mlflow.users.db'}" if file_of(backend) else backend
+    users = backend
+    if file_of(backend):
+        accounts = run.home.resolve() / "mlflow.users.db"
+        accounts.touch(mode=0o600)
+        users = f"sqlite:///{accounts}"
     config = folder / "auth.ini"
     config.touch(mode=0o600)
     config.write_text(AUTH_CONFIG.format(database=users.replace("%", "%%"), admin=server.admin), encoding="utf-8")

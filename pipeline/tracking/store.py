@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pipeline.config import Run
 from pipeline.errors import UserError
 from pipeline.tracking import keys, views
-from pipeline.tracking.addresses import with_driver, without_password
+from pipeline.tracking.access import require_access, require_server
+from pipeline.tracking.addresses import with_driver
 from pipeline.tracking.local_store import file_of, open_local
 from pipeline.tracking.views import Charts
 
@@ -36,7 +37,6 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
 }
 PAGE = 5000
-SECONDS_TO_ANSWER = 10
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def open_store(run: Run, patient: bool = False) -> TrackingStore:
         require_server(uri)
     store = connected(run)
     if uri.startswith("http") and not patient:
-        require_access(store)
+        require_access(store.client, uri)
     return store
 
 
@@ -281,33 +281,3 @@ def connected(run: Run) -> TrackingStore:
     uri = store_uri(run)
     mlflow.set_tracking_uri(uri)
     return TrackingStore(uri, mlflow.MlflowClient(), artifacts_of(run) if file_of(uri) else None)
-
-
-def require_server(uri: str, seconds: float = SECONDS_TO_ANSWER) -> None:
-    """Refuse an address where no MLflow answers."""
-    import requests
-
-    try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds).raise_for_status()
-    except requests.RequestException as error:
-        raise UserError(
-            f"no MLflow server answers at {without_password(uri)} ({type(error).__name__}); start it"
-        ) from error
-
-
-def require_access(store: TrackingStore) -> None:
-    """Refuse a server that wants to know who asks."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.client.search_experiments(max_results=1)
-    except MlflowException as error:
-        if error.get_http_status_code() not in (401, 403):
-            raise
-        who = (
-            "does not know this user or password" if os.environ.get("MLFLOW_TRACKING_USERNAME") else "asks who you are"
-        )
-        raise UserError(
-            f"the MLflow server at {without_password(store.uri)} {who}; "
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        ) from error
