@@ -21,15 +21,17 @@ SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--
 MODELS           = $(call option,MODEL,--sweep.models)
 ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
                    $(call option,THREADS,--run.threads) $(call given,FORCE,--run.force=true) $(call given,DRY_RUN,--dry-run)
+SERVER_OPTIONS   = $(call option,PORT,--server.port) $(call option,HOST,--server.host) \
+                   $(call option,HOSTS,--server.allowed_hosts) $(call given,AUTH,--server.auth=true)
 PIPELINE         = $(BIN)/python -m pipeline
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all prepare classify sweep report denoise digits ui test lint format lock clean distclean
+.PHONY: help setup demo all prepare classify sweep study-gan study-batchnorm report denoise digits compare ui server doctor test lint format lock clean distclean
 
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
 	@echo
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'Variables'
 	@echo '  VARS="0.01 0.05 0.1"   noise variances of a sweep, pixels running from 0 to 1; 0.001:0.2:8 for eight in a range'
@@ -49,7 +51,8 @@ help: ## this list
 	@echo '  FORCE=1                run finished trials anew'
 	@echo '  DRY_RUN=1              say what would be run, and why'
 	@echo '  ARGS="--name value"    anything else in a configuration, by its dotted name'
-	@echo '  PORT=5000              of the MLflow UI'
+	@echo '  PORT=5000              of the MLflow UI, or of the server'
+	@echo '  HOST=0.0.0.0           lets other machines use the server, with AUTH=1 (passwords) and HOSTS="its names"'
 
 setup: $(READY) ## the virtual environment in .venv, with the locked dependencies
 
@@ -76,6 +79,12 @@ classify: $(READY) ## train and measure a digit classifier
 sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
 	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
+study-gan: $(READY) ## measure why a generator ascends log D(G(z))
+	@$(PIPELINE) study-gan $(DATA_OPTIONS) $(call option,SEEDS,--gan.seeds) $(ENGINE_OPTIONS) $(ARGS)
+
+study-batchnorm: $(READY) ## measure whether batch normalization speeds up learning
+	@$(PIPELINE) study-batchnorm $(DATA_OPTIONS) $(call option,SEEDS,--batch_norm.seeds) $(ENGINE_OPTIONS) $(ARGS)
+
 report: $(READY) ## write reports/output/report.en.md from the tracked runs, made first where there are none
 	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
@@ -85,8 +94,17 @@ denoise: $(READY) ## denoise the images IN= into the folder OUT=, with the best 
 digits: $(READY) ## name the digits in IN=: CSV files or images; OUT=predictions.csv
 	@$(PIPELINE) digits $(IN) $(call option,OUT,--out) $(call option,MODEL,--model) $(DATA_OPTIONS) $(ARGS)
 
+compare: $(READY) ## print the figures of all that has been run, side by side
+	@$(PIPELINE) compare $(ARGS)
+
 ui: $(READY) ## compare the runs in the MLflow UI
 	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
+
+server: $(READY) ## an MLflow server for several people or machines
+	@$(PIPELINE) server $(SERVER_OPTIONS) $(ARGS)
+
+doctor: $(READY) ## what is installed and stored here, and what is wrong with it
+	@$(PIPELINE) doctor $(ENGINE_OPTIONS) $(ARGS)
 
 test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
 	$(BIN)/python -m pytest $(if $(ALL),-m '')
@@ -113,4 +131,5 @@ clean: ## delete caches of code and the generated report; data, runs and .venv s
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## delete all that was made here: prepared data, every tracked run, .venv
-	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlruns *.egg-info
+	rm -rf .cache .venv mlflow.db mlflow.db-shm mlflow.db-wal mlflow.db.lock mlflow.db.before-move mlflow.users.db \
+		mlruns mlartifacts *.egg-info

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
-from pipeline.errors import TrialsFailedError, UserError
+from pipeline.errors import FaultsFoundError, TrialsFailedError, UserError
 from pipeline.interruption import exit_code, interrupted, notice_interrupts
 
 if TYPE_CHECKING:
@@ -44,12 +44,15 @@ STAGES = {
     "study-batchnorm": Stage("measure whether batch normalization speeds up learning", ("digits",)),
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
+    "compare": Stage("print the figures of classifiers and of sweeps side by side"),
     "ui": Stage("compare runs in the MLflow UI"),
     "denoise": Stage(
         "images with a trained model: IMAGE… --out FOLDER [--variance V] [--model NAME] [--clean IMAGE]",
         short=("out", "variance", "model", "clean"),
     ),
     "digits": Stage("name digits with a trained model: CSV|IMAGE… [--out CSV] [--model NAME]", short=("out", "model")),
+    "server": Stage("an MLflow server that several people or machines send runs to"),
+    "doctor": Stage("what is installed and stored here, and what is wrong with it"),
 }
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
 LISTS = (
@@ -61,12 +64,16 @@ LISTS = (
     "--classify.seeds",
     "--gan.seeds",
     "--batch_norm.seeds",
+    "--server.allowed_hosts",
 )
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one stage; returns the exit code: 0 done, 1 a trial failed, 2 usage or input, 130 or 143 interrupted."""
+    """Run one stage; returns the exit code.
+
+    0 done, 1 a trial failed or the doctor found a fault, 2 usage or input, 130 or 143 interrupted.
+    """
     show_log()
     notice_interrupts()
     try:
@@ -79,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         complain(f"error: {error}")
         return 2
-    except TrialsFailedError as error:
+    except (TrialsFailedError, FaultsFoundError) as error:
         complain(str(error))
         return 1
     except (KeyboardInterrupt, Exception) as error:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pipeline.checks import as_floats, expanded, require_distinct, require_positive, require_seeds, require_some
 from pipeline.errors import UserError
@@ -448,6 +449,54 @@ class Digits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Server:
+    """An MLflow server for several people or machines. No secrets: those come from the environment or from files."""
+
+    host: str = "127.0.0.1"
+    """Interface it listens on; 0.0.0.0: all, which needs `auth` and `allowed_hosts`."""
+
+    port: int = 5000
+    """Port it listens on."""
+
+    backend: str | None = None
+    """Database of the runs, such as postgresql://user@host/mlflow; default: MLFLOW_BACKEND_STORE_URI, else mlflow.db in
+    `home`. A password belongs into that variable, PGPASSWORD or ~/.pgpass."""
+
+    artifacts: Path | None = None
+    """Folder of the files of all runs; default: mlartifacts in `home`."""
+
+    auth: bool = False
+    """Ask for a user and a password."""
+
+    admin: str = "admin"
+    """The user who makes other users."""
+
+    password_file: Path | None = None
+    """File with the admin's first password; default: MLFLOW_AUTH_ADMIN_PASSWORD."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that clients call the machine by; requests for any other are refused."""
+
+    workers: int = 2
+    """Processes that answer requests."""
+
+    def __post_init__(self) -> None:
+        for name in ("artifacts", "password_file"):
+            object.__setattr__(self, name, expanded(getattr(self, name)))
+        if not 0 < self.port < 65536:
+            raise UserError(f"server.port is {self.port}; give a port from 1 to 65535, for example PORT=5000")
+        if self.workers < 1:
+            raise UserError(f"server.workers is {self.workers}; give 1 or more")
+        if "*" in self.allowed_hosts:
+            raise UserError("server.allowed_hosts: * is every name; give those that the machine is called by")
+        if self.backend and urlsplit(self.backend).password:
+            raise UserError(
+                "server.backend holds a password, which every list of processes would show; "
+                "put the address into MLFLOW_BACKEND_STORE_URI, or the password into PGPASSWORD or ~/.pgpass"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Where results are kept and what computes them: never part of a trial's identity."""
 
@@ -517,4 +566,5 @@ class Config:
     ui: Ui = Ui()
     denoise: Denoise = Denoise()
     digits: Digits = Digits()
+    server: Server = Server()
     run: Run = Run()

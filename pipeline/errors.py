@@ -11,3 +11,7 @@ class NonFiniteLossError(Exception):
 
 class TrialsFailedError(Exception):
     """Some trials of a stage failed, the others are finished: which, why, and how to go on. Exit code 1."""
+
+
+class FaultsFoundError(Exception):
+    """The doctor has found something wrong, and has said what. Exit code 1."""

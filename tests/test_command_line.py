@@ -23,7 +23,8 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         "print('heavy:', sorted({'torch', 'mlflow', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    for stage in ("prepare", "classify", "sweep", "report", "all", "ui", "denoise", "digits"):
+    stages = "prepare classify sweep study-gan study-batchnorm report all compare ui server doctor denoise digits"
+    for stage in stages.split():
         assert f"  {stage} " in done.stdout
     assert "heavy: []" in done.stdout
 

@@ -61,7 +61,10 @@ def make(*arguments: str) -> str:
 
 def test_make_alone_lists_the_targets() -> None:
     assert make() == make("help")
-    targets = "setup demo all prepare classify sweep report denoise digits ui test lint format clean distclean"
+    targets = (
+        "setup demo all prepare classify sweep study-gan study-batchnorm report compare denoise digits ui server "
+        "doctor test lint format clean distclean"
+    )
     for target in targets.split():
         assert re.search(rf"^  {target} +\S", make("help"), re.MULTILINE), target
 
@@ -93,6 +96,10 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
         (["denoise", "IN=a b", "OUT=c", "VAR=0.1"], 'pipeline denoise a b "--out=c" "--variance=0.1"'),
         (["digits", "IN=a.csv", "OUT=c"], 'pipeline digits a.csv "--out=c"'),
         (["ui", "PORT=5001"], '"--ui.port=5001"'),
+        (
+            ["server", "HOST=0.0.0.0", "HOSTS=head lab", "AUTH=1"],
+            '"--server.host=0.0.0.0" "--server.allowed_hosts=head lab" --server.auth=true',
+        ),
     ],
 )
 def test_make_passes_its_variables_on(command: list[str], expected: str) -> None:

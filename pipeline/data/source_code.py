@@ -18,7 +18,8 @@ def module_digest(file: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not is_bare_string(statement)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    # Written out as source: the dump of a tree differs from one version of Python to the next.
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def is_bare_string(statement: ast.stmt) -> bool:

@@ -13,8 +13,9 @@ from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import describe, run_missing
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import classification_trials
-from pipeline.tracking import keys
+from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.tracking.views import CLASSIFICATION as CLASSIFICATION_CHARTS
 
 
 def run(config: Config) -> None:
@@ -44,8 +45,10 @@ def run(config: Config) -> None:
             for run in runs
         ],
     )
-    together = summarise(config.run, store, experiment_id, images, runs) if len(runs) > 1 else None
-    if together is not None:
+    if len(runs) > 1:
+        summary, together = summarise(config.run, store, experiment_id, images, runs)
+        link = f"[Summary of the last seeds]({links.run(experiment_id, summary)})"
+        store.present(experiment_id, f"{description(images.manifest)}\n\n{link}", CLASSIFICATION_CHARTS)
         say(f"classify  {len(runs)} networks together: test accuracy {together:.2%}")
     say(f"classify  {len(runs)} trials finished")
     results.require_all()
@@ -53,15 +56,15 @@ def run(config: Config) -> None:
 
 def summarise(
     run: Run, store: TrackingStore, experiment_id: str, images: ImageStore, runs: Sequence[RunRecord]
-) -> float:
-    """Write the summary run of these seeds, unless it is there; the accuracy of their mean probability.
+) -> tuple[str, float]:
+    """Write the summary run of these seeds, unless it is there; its id and the accuracy of their mean probability.
 
     The networks' number is that of the seeds asked for: nothing is chosen by looking at test images.
     """
     members = " ".join(sorted(one.run_id for one in runs))
     for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
         if summary.tags.get(keys.MEMBERS) == members:
-            return summary.metrics[keys.ENSEMBLE_ACCURACY]
+            return summary.run_id, summary.metrics[keys.ENSEMBLE_ACCURACY]
     from pipeline.metrics.classification import ensemble_accuracy
     from pipeline.metrics.statistics import estimate
     from pipeline.tracking.runs import recording
@@ -77,7 +80,7 @@ def summarise(
     with claimed(run, fingerprint, SUMMARY_PATIENCE), recorded as recorder:
         recorder.metrics({keys.ENSEMBLE_ACCURACY: together, "summary/accuracy": single.mean})
         recorder.tag(keys.NOTE, f"One network: {single.text(2, '%')}. Their mean probability: {together:.2%}.")
-    return together
+    return recorder.run_id, together
 
 
 def experiment_name(manifest: Manifest) -> str:
@@ -87,5 +90,10 @@ def experiment_name(manifest: Manifest) -> str:
 
 def experiment(store: TrackingStore, manifest: Manifest) -> str:
     """Id of the experiment for this data."""
-    description = describe(manifest, f"Classifiers of {manifest.title}, one run a trial.")
-    return store.experiment(experiment_name(manifest), manifest.digest, description)
+    name = experiment_name(manifest)
+    return store.experiment(name, manifest.digest, description(manifest), CLASSIFICATION_CHARTS)
+
+
+def description(manifest: Manifest) -> str:
+    """What the experiment holds."""
+    return describe(manifest, f"Classifiers of {manifest.title}, one run a trial.")

@@ -12,7 +12,7 @@ from pipeline.data import catalog
 from pipeline.reporting.inputs import Part, inputs_digest, is_current
 from pipeline.stages import classify, sweep
 from pipeline.tracking import keys
-from pipeline.tracking.store import TrackingStore, open_store
+from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
 REPORT = "report.en.md"
 
@@ -72,11 +72,15 @@ def digits_part(config: Config, store: TrackingStore) -> Part | None:
     if images is None:
         return None
     experiment_id = store.find_experiment(classify.experiment_name(images.manifest), images.manifest.digest)
-    finished = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
-    # Runs made before calibration was measured lack what the table shows.
-    runs = [run for run in finished if keys.TEST_ECE in run.metrics]
-    summaries = store.finished(experiment_id, keys.KIND_SUMMARY) if experiment_id else []
-    return Part(images.manifest, runs, summaries) if runs else None
+    runs = finished_classifiers(store, experiment_id) if experiment_id else []
+    if not experiment_id or not runs:
+        return None
+    return Part(images.manifest, runs, store.finished(experiment_id, keys.KIND_SUMMARY))
+
+
+def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
+    """The finished classifiers of an experiment. Runs made before calibration was measured lack what tables show."""
+    return [run for run in store.finished(experiment_id, keys.KIND_TRIAL) if keys.TEST_ECE in run.metrics]
 
 
 def colour_part(config: Config, store: TrackingStore) -> Part | None:
@@ -86,15 +90,23 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
         return None
     name = sweep.experiment_name(images.manifest, config.sweep.clip)
     experiment_id = store.find_experiment(name, images.manifest.digest)
-    summaries = store.finished(experiment_id, keys.KIND_SUMMARY) if experiment_id else []
-    if experiment_id is None or not summaries:
+    found = latest_sweep(store, experiment_id) if experiment_id else None
+    if found is None:
+        return None
+    summary, runs = found
+    return Part(images.manifest, runs, [summary], clip=config.sweep.clip)
+
+
+def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:
+    """The summary and the trials of the sweep that was asked for last, or None."""
+    summaries = [one for one in store.finished(experiment_id, keys.KIND_SUMMARY) if keys.SWEEP in one.tags]
+    if not summaries:
         return None
     latest = max(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")))
     trials = store.finished(experiment_id, keys.KIND_TRIAL)
     chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
     # A trial that two processes ran at once has two runs; it is one trial all the same.
-    runs = list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
-    return Part(images.manifest, runs, [latest], clip=config.sweep.clip)
+    return latest, list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
 
 
 QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {

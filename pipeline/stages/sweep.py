@@ -18,8 +18,9 @@ from pipeline.stages.trials import Results, describe, require_known, run_missing
 from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import BASELINES, denoising_trials, sweep_key
-from pipeline.tracking import keys
+from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.tracking.views import DENOISING as DENOISING_CHARTS
 from pipeline.trials import variance_text
 
 REPORTING = Path(reporting.__file__).parent
@@ -45,7 +46,10 @@ def run(config: Config) -> None:
     for finished in runs:
         store.add_to_sweep(finished, key)
     if runs:
-        summarise(config.run, store, experiment_id, key, images.manifest, runs)
+        summary = summarise(config.run, store, experiment_id, key, images.manifest, runs)
+        link = f"[Summary of the last sweep]({links.run(experiment_id, summary)})"
+        text = f"{description(images.manifest, config.sweep.clip)}\n\n{link}"
+        store.present(experiment_id, text, DENOISING_CHARTS, key)
     table(
         f"Denoising {images.manifest.title}",
         [
@@ -98,18 +102,24 @@ def experiment_name(manifest: Manifest, clip: bool) -> str:
 
 def experiment(store: TrackingStore, manifest: Manifest, clip: bool) -> str:
     """Id of the experiment for this data."""
+    name = experiment_name(manifest, clip)
+    return store.experiment(name, manifest.digest, description(manifest, clip), DENOISING_CHARTS)
+
+
+def description(manifest: Manifest, clip: bool) -> str:
+    """What the experiment holds."""
     noise = "limited to [0, 1] after adding noise" if clip else "not clipped"
     what = f"Denoisers of {manifest.title}, one run a trial; noisy images {noise}."
-    description = describe(manifest, f"{what} Each sweep has a summary run with tables and plots.")
-    return store.experiment(experiment_name(manifest, clip), manifest.digest, description)
+    return describe(manifest, f"{what} Each sweep has a summary run with tables and plots.")
 
 
 def summarise(
     run: Run, store: TrackingStore, experiment_id: str, key: str, manifest: Manifest, runs: Sequence[RunRecord]
-) -> None:
-    """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now.
+) -> str:
+    """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now. Its id.
 
-    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away.
+    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away, unless it
+    belongs to another home: a server lets nobody throw away what others have made.
     """
     parts = (sorted(one.run_id for one in runs), code_digest(sorted(REPORTING.glob("*.py"))))
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -124,8 +134,9 @@ def summarise(
             run_id = write_summary(store, experiment_id, fingerprint, tags, runs, manifest.classes)
         store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
         for one in earlier:
-            if one.run_id != run_id:
+            if one.run_id != run_id and one.tags.get(keys.OWNER) == owner(run):
                 store.delete(one.run_id)
+    return run_id
 
 
 def write_summary(

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.config import Run
 from pipeline.tracking import keys
-from pipeline.tracking.store import TrackingStore
+from pipeline.tracking.store import RunRecord, TrackingStore
 
 SECONDS_TO_DIE = 10.0
 """How long the processes of a sweep that was killed may keep their locks."""
@@ -40,14 +40,17 @@ def claimed(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Ite
         lock.release()
 
 
-def close_abandoned(store: TrackingStore, experiment_id: str, run: Run) -> None:
-    """End as KILLED the runs of this home that a process left open when it died."""
+def abandoned(store: TrackingStore, experiment_id: str, run: Run) -> Iterator[RunRecord]:
+    """The runs of this home that a process left open when it died, each claimed while it is looked at."""
     for one in store.running(experiment_id, owner(run)):
-        try:
-            with claimed(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
-                store.close(one.run_id, "KILLED")
-        except ClaimedError:
-            continue  # somebody is at it
+        with suppress(ClaimedError), claimed(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
+            yield one
+
+
+def close_abandoned(store: TrackingStore, experiment_id: str, run: Run) -> None:
+    """End them as KILLED."""
+    for one in abandoned(store, experiment_id, run):
+        store.close(one.run_id, "KILLED")
 
 
 def owner(run: Run) -> str:

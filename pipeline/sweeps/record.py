@@ -107,7 +107,7 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
     recorder.metrics(result.metrics)
     recorder.text(result.per_image.to_csv(index=False), keys.per_image(trial.variance))
     shown = result.examples
-    recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), "examples/grid")
+    recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), keys.EXAMPLES)
     title = f"{trial.name}: ten test images, PSNR of each below it"
     recorder.figure(grids.labelled_grid(shown.clean, shown.noisy, shown.denoised, title), "grid.png")
     title = f"{trial.name}: error of the ten test images, mean over channels"

@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.tracking import keys
+from pipeline.tracking.addresses import without_password
 
 PACKAGES = ("torch", "torchvision", "mlflow", "numpy", "scikit-image")
 
@@ -32,7 +33,8 @@ def environment_tags() -> dict[str, str]:
 @cache
 def command_tags() -> dict[str, str]:
     """What only the process that was started by the user knows: the command, the user, the commit."""
-    tags = {"mlflow.user": user(), keys.COMMAND: shlex.join(["python", "-m", "pipeline", *sys.argv[1:]])}
+    command = shlex.join(["python", "-m", "pipeline", *sys.argv[1:]])
+    tags = {"mlflow.user": user(), keys.COMMAND: without_password(command)}
     commit = git("rev-parse", "HEAD")
     if commit:
         tags[keys.COMMIT] = commit

@@ -53,6 +53,8 @@ REASON = "champion.reason"
 # Artifacts.
 TEST_LOGITS = "test_logits.npy"
 WEIGHTS = "weights.pt"
+EXAMPLES = "examples/grid"
+"""Key of the grid of clean, noisy and denoised images, one slot in every run."""
 COMPARISONS = "comparisons.csv"
 BY_CLASS = "psnr_by_class.csv"
 CURVES = "learning_curves.csv"

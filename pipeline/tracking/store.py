@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import tempfile
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Run
-from pipeline.console import waiting
 from pipeline.errors import UserError
-from pipeline.tracking import keys
+from pipeline.tracking import keys, views
+from pipeline.tracking.access import require_access, require_server
+from pipeline.tracking.addresses import with_driver
+from pipeline.tracking.local_store import file_of, open_local
+from pipeline.tracking.views import Charts
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
     from mlflow.entities import Run as MlflowRun
 
 # No usage data is sent anywhere, and a model from the store can't run code when it is loaded.
@@ -35,7 +37,6 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
 }
 PAGE = 5000
-SECONDS_TO_ANSWER = 10
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class TrackingStore:
 
         Raises `UserError` if it was deleted in the UI: MLflow keeps its name and takes no runs for it.
         """
-        for candidate in (name, f"{name}-{data_digest[:8]}"):
+        for candidate in names(name, data_digest):
             experiment = self.client.get_experiment_by_name(candidate)
-            if experiment is not None and experiment.tags.get(keys.DATA_DIGEST) == data_digest:
+            if experiment and experiment.tags.get(keys.DATA_DIGEST) == data_digest and self.reaches(experiment):
                 if experiment.lifecycle_stage == "deleted":
                     restore = f".venv/bin/mlflow experiments restore --experiment-id {experiment.experiment_id}"
                     raise UserError(
@@ -89,18 +90,22 @@ class TrackingStore:
                 return str(experiment.experiment_id)
         return None
 
-    def experiment(self, name: str, data_digest: str, description: str) -> str:
-        """As `find_experiment`, made if missing. A name taken by other data gets the digest's first letters."""
+    def experiment(self, name: str, data_digest: str, description: str, charts: Charts | None = None) -> str:
+        """As `find_experiment`, made if missing, with the charts that its page shows.
+
+        A name that is taken gets the digest's first letters.
+        """
         found = self.find_experiment(name, data_digest)
         if found is not None:
             return found
-        if self.client.get_experiment_by_name(name) is not None:
-            name = f"{name}-{data_digest[:8]}"
+        name = next(free for free in names(name, data_digest) if self.client.get_experiment_by_name(free) is None)
         tags = {
             keys.DATA_DIGEST: data_digest,
             "mlflow.experimentKind": "custom_model_development",
             keys.NOTE: description,
         }
+        if charts:
+            tags[views.TAG] = views.saved_view(charts)
         location = None
         if self.artifacts is not None:
             tags[keys.PROJECT_ROOT] = str(self.artifacts.parent)
@@ -114,6 +119,30 @@ class TrackingStore:
             if found is None:
                 raise
             return found  # another process was faster
+
+    def reaches(self, experiment: Experiment) -> bool:
+        """Whether the files of an experiment can be read from here.
+
+        A local store and a server over it do not see each other's: the one keeps paths, which are of one machine, the
+        other its own addresses.
+        """
+        if self.artifacts is not None:
+            return not experiment.artifact_location.startswith("mlflow-artifacts:")
+        return keys.PROJECT_ROOT not in experiment.tags
+
+    def present(self, experiment_id: str, description: str, charts: Charts, sweep: str | None = None) -> None:
+        """Renew what an experiment's page says and shows: all its trials, or those of a sweep."""
+        self.client.set_experiment_tag(experiment_id, keys.NOTE, description)
+        self.client.set_experiment_tag(experiment_id, views.TAG, views.saved_view(charts, sweep))
+
+    def has_charts(self, experiment_id: str) -> bool:
+        """Whether charts are prepared for an experiment's page."""
+        return views.TAG in self.client.get_experiment(experiment_id).tags
+
+    def last_used(self, experiment_id: str) -> int:
+        """When the newest run of an experiment was started, in milliseconds; 0 for none."""
+        newest = self.client.search_runs([experiment_id], order_by=["attributes.start_time DESC"], max_results=1)
+        return newest[0].info.start_time if newest else 0
 
     def experiments(self) -> list[tuple[str, str]]:
         """(id, name) of the experiments that this project made, in the order of their names."""
@@ -203,73 +232,52 @@ class TrackingStore:
         return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
 
 
+def names(name: str, data_digest: str) -> tuple[str, str, str]:
+    """What an experiment may be called: two others may have its name, on other data or out of reach."""
+    longer = f"{name}-{data_digest[:8]}"
+    return name, longer, f"{longer}-2"
+
+
 def store_uri(run: Run) -> str:
     """Address of the tracking store: as configured, else mlflow.db in the home folder.
 
     The latter is MLflow's own default seen from there, so a plain `mlflow ui` typed in that folder shows the same runs.
     """
-    return run.tracking_uri or f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+    if run.tracking_uri:
+        return with_driver(run.tracking_uri)
+    return f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+
+
+def artifacts_of(run: Run) -> Path:
+    """Folder of the artifacts of a local store."""
+    return run.home.resolve() / "mlruns"
 
 
 def open_store(run: Run, patient: bool = False) -> TrackingStore:
-    """Open the tracking store; a local one is created whole first, by one process at a time.
+    """Open the tracking store; a local one is created first, and follows its folder where that was moved.
 
-    Several processes opening a fresh SQLite file at once would each run MLflow's migrations, and most of them die.
-    Raises `UserError` where no server answers, unless `patient`: then whatever is asked of it waits for minutes.
+    Raises `UserError` where no server answers or it lets nobody in, unless `patient`: then whatever is asked of it
+    waits for minutes.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
     uri = store_uri(run)
-    artifacts = run.home.resolve() / "mlruns" if uri.startswith("sqlite:") else None
-    if artifacts:
-        create_sqlite(Path(uri.removeprefix("sqlite:///")), artifacts)
-
+    if file := file_of(uri):
+        open_local(file, artifacts_of(run))
     if uri.startswith("http") and not patient:
         require_server(uri)
+    store = connected(run)
+    if uri.startswith("http") and not patient:
+        require_access(store.client, uri)
+    return store
 
+
+def connected(run: Run) -> TrackingStore:
+    """The tracking store as it is: nothing is made, mended or waited for."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     import mlflow
 
     # It prints the traceback of what it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    uri = store_uri(run)
     mlflow.set_tracking_uri(uri)
-    return TrackingStore(uri, mlflow.MlflowClient(), artifacts)
-
-
-def require_server(uri: str) -> None:
-    """Refuse an address where no MLflow answers."""
-    import requests
-
-    try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
-    except requests.RequestException as error:
-        raise UserError(f"no MLflow server answers at {uri} ({type(error).__name__}); start it") from error
-
-
-def create_sqlite(file: Path, artifacts: Path) -> None:
-    """Make a SQLite store with all its tables, unless it is there."""
-    from filelock import FileLock
-
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f"{file.name}.lock")):
-        if file.exists():
-            return
-        with waiting("Creating the tracking store"):
-            # Under another name until all tables are there: the file's existence says that the store is whole.
-            building = file.with_name(f"{file.name}.building")
-            building.unlink(missing_ok=True)
-            migrate(building, artifacts)
-            building.rename(file)
-
-
-def migrate(file: Path, artifacts: Path) -> None:
-    """Write MLflow's tables into a new file and let go of it."""
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    SqlAlchemyStore(f"sqlite:///{file}", str(artifacts)).engine.dispose()
-    # Readers and writers then do not wait for each other, and writing is about three times as fast.
-    with closing(sqlite3.connect(file)) as database:
-        database.execute("PRAGMA journal_mode=wal")
+    return TrackingStore(uri, mlflow.MlflowClient(), artifacts_of(run) if file_of(uri) else None)

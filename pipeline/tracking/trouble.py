@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import requests
 
+from pipeline.tracking.addresses import without_password
+
 STORE_GONE = (
     "unable to open database file",
     "no such table",
@@ -25,7 +27,8 @@ def trouble(error: BaseException) -> str | None:
         if (isinstance(cause, OSError) and cause.errno == errno.ENOSPC) or "disk is full" in text:
             return "the disk is full; free some space"
         if isinstance(cause, requests.ConnectionError | requests.Timeout) or "Max retries exceeded" in text:
-            return f"the MLflow server can't be reached ({os.environ.get('MLFLOW_TRACKING_URI')}); start it"
+            address = without_password(os.environ.get("MLFLOW_TRACKING_URI", "address unknown"))
+            return f"the MLflow server can't be reached ({address}); start it"
         if any(phrase in text for phrase in STORE_GONE):
             return "the tracking store can't be written to; was it moved or deleted?"
     return None

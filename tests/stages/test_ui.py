@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,28 +27,36 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
-def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path, ending: signal.Signals) -> None:
-    experiment = open_store(Run(home=home)).experiment("images-denoising", "d" * 64, "what it holds")
-    port = free_port()
+@contextmanager
+def ui_of(home: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The UI, and what it has printed when it is ready."""
     command = [sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"]
     ui = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert ui.stdout is not None
-        printed = []
+        printed = ""
         deadline = time.monotonic() + 120
-        while "Ctrl-C stops" not in "".join(printed) and time.monotonic() < deadline:
-            printed.append(ui.stdout.readline())
+        while "Ctrl-C stops" not in printed and time.monotonic() < deadline:
+            printed += ui.stdout.readline()
+        yield ui, printed
+    finally:
+        ui.send_signal(signal.SIGTERM)
+        ui.wait(timeout=30)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "closed terminal"])
+def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path, ending: signal.Signals) -> None:
+    experiment = open_store(Run(home=home)).experiment("images-denoising", "d" * 64, "what it holds")
+    port = free_port()
+    with ui_of(home, port) as (ui, printed):
         link = f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?compareRunsMode=CHART"
-        assert re.search(rf"images-denoising +{re.escape(link)}", "".join(printed))
+        assert re.search(rf"images-denoising +{re.escape(link)}", printed)
         with urllib.request.urlopen(
             f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get?experiment_id={experiment}"
         ) as answer:
             assert b"images-denoising" in answer.read()
         ui.send_signal(ending)
         assert ui.wait(timeout=30) == 0
-    finally:
-        ui.kill()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
 

@@ -1,0 +1,101 @@
+"""Tracked runs → tables on the terminal: the same figures as in the UI and in the report, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.config import Config
+from pipeline.console import say, table
+from pipeline.metrics.statistics import Estimate
+from pipeline.reporting.classification import by_setting, classification_row
+from pipeline.stages.report import finished_classifiers, latest_sweep
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord, open_store
+from pipeline.trials import variance_text
+
+MISSING = {
+    "classifier": "no classifier yet: make classify",
+    "sweep": 'no denoisers yet: make sweep VARS="0.01 0.05 0.1"',
+}
+
+
+def run(config: Config) -> None:
+    """Print a table an experiment, whatever has been run, and how to run what has not."""
+    store = open_store(config.run)
+    found = set()
+    for experiment_id, name in store.experiments():
+        classifiers = finished_classifiers(store, experiment_id)
+        if classifiers:
+            found.add("classifier")
+            show(name, classifier_rows(classifiers, store.finished(experiment_id, keys.KIND_SUMMARY)))
+        sweep = latest_sweep(store, experiment_id)
+        if sweep:
+            found.add("sweep")
+            summary, runs = sweep
+            show(f"{name}, sweep {summary.tags[keys.SWEEP]}", denoiser_rows(runs))
+    if found:
+        say("Mean over seeds ± half-width of the 95 % t-interval, n seeds; *: the best mean. Charts: make ui")
+    for what, hint in MISSING.items():
+        if what not in found:
+            say(hint)
+
+
+def show(title: str, rows: Iterable[Mapping[str, object]]) -> None:
+    """Print a table with a line of space after it."""
+    table(title, rows)
+    say("")
+
+
+def classifier_rows(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """A row a setting, the last one first."""
+    settings = by_setting(runs)
+    rows = [classification_row(setting, summaries) for setting in settings]
+    best = max(row.accuracy.mean for row in rows)
+    return [
+        {
+            "network": row.model + (f" ({row.settings})" if row.settings else ""),
+            "training": f"{row.optimizer}, {row.steps:,} × {row.batch_size}",
+            "accuracy": marked(row.accuracy, best, 2, "%"),
+            "together": "–" if row.together is None else f"{row.together:.2%}",
+            "ECE": row.calibration_error.text(4),
+            "time": f"{row.seconds.mean:.1f} s",
+            "runs": ids(run.run_id for run in setting),
+        }
+        for row, setting in zip(rows, settings, strict=True)
+    ]
+
+
+def denoiser_rows(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """A row a variance and model: variances rising, baselines first."""
+    from pipeline.reporting.denoising import denoising_results, denoising_summary  # pandas takes half a second
+
+    rows = denoising_summary(denoising_results(runs))
+    best = {
+        variance: (
+            max(row.psnr.mean for row in rows if row.variance == variance),
+            max(row.ssim.mean for row in rows if row.variance == variance),
+        )
+        for variance in {row.variance for row in rows}
+    }
+    return [
+        {
+            "σ²": variance_text(row.variance),
+            "model": row.model,
+            "PSNR": marked(row.psnr, best[row.variance][0], 2, "dB"),
+            "gain": f"{row.gain.mean:+.2f} dB",
+            "SSIM": marked(row.ssim, best[row.variance][1], 3),
+            "time": f"{row.seconds.mean:.1f} s",
+            "runs": ids(row.runs),
+        }
+        for row in rows
+    ]
+
+
+def marked(figure: Estimate, best: float, digits: int, unit: str = "") -> str:
+    """A figure in words, with a star if none is better."""
+    return figure.text(digits, unit) + "*" * (figure.mean == best)
+
+
+def ids(run_ids: Iterable[str]) -> str:
+    """The first letters of runs' ids, which the UI finds them by."""
+    return " ".join(run_id[:8] for run_id in run_ids)

@@ -1,0 +1,47 @@
+"""Addresses get the driver that is installed, and nobody sees the passwords in them."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pipeline.tracking import keys
+from pipeline.tracking.addresses import with_driver, without_password
+from pipeline.tracking.environment import command_tags
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("postgresql://me@host/db", "postgresql+psycopg2://me@host/db"),
+        ("postgres://me@host/db", "postgresql+psycopg2://me@host/db"),
+        ("postgresql+psycopg2://me@host/db", "postgresql+psycopg2://me@host/db"),
+        ("postgresql+pg8000://me@host/db", "postgresql+pg8000://me@host/db"),
+        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
+        ("http://host:5000", "http://host:5000"),
+    ],
+)
+def test_a_plain_postgresql_address_just_works(given: str, expected: str) -> None:
+    pytest.importorskip("psycopg2", reason="needs pip install -e '.[server]'")
+    assert with_driver(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("postgresql://me:a%40b!@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("no server at http://me:secret@host:5000 (gone)", "no server at http://me:***@host:5000 (gone)"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
+    ],
+)
+def test_a_password_is_never_shown(given: str, expected: str) -> None:
+    assert without_password(given) == expected
+
+
+def test_a_password_on_the_command_line_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["pipeline", "sweep", "--run.tracking_uri=http://me:secret@host"])
+    command_tags.cache_clear()
+    assert command_tags()[keys.COMMAND] == "python -m pipeline sweep --run.tracking_uri=http://me:***@host"
+    command_tags.cache_clear()
