@@ -16,6 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 ROOMS = [Path(__file__).parent, *(Path(__file__).parents[1] / room for room in ("metrics", "stages", "tracking"))]
 FIGURES = "figures"
 ANSWERS = PROJECT_ROOT / "reports" / "answers"
+LANGUAGES = {"en": "Four questions: report", "fa": "چهار پرسش: گزارش"}
+"""Language → title of the page."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,20 @@ def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
     runs = [
         (run.run_id, sorted(run.metrics.items())) for part in parts if part for run in (*part.runs, *part.summaries)
     ]
-    files = [*sorted(TEMPLATES.glob("*.j2")), *sorted(ANSWERS.glob("*.md"))]
+    files = [*sorted(TEMPLATES.glob("*.j2")), *sorted(ANSWERS.iterdir())]
     texts = [file.read_text(encoding="utf-8") for file in files]
     code = code_digest(file for room in ROOMS for file in sorted(room.glob("*.py")))
     return hashlib.sha256(repr((demo, data, runs, texts, code)).encode()).hexdigest()[:16]
 
 
-def figures_of(report: Path) -> Path:
-    """The folder of a report's figures."""
-    return report.parent / FIGURES
+def report_files(folder: Path) -> list[Path]:
+    """Every file of a report, the English markdown first."""
+    return [folder / f"report.{language}.{form}" for form in ("md", "html") for language in LANGUAGES]
 
 
-def is_current(report: Path, inputs: str) -> bool:
-    """Whether a report was made from these inputs. It says so in its first line."""
-    if not report.exists() or not figures_of(report).is_dir():
+def is_current(files: Sequence[Path], inputs: str) -> bool:
+    """Whether a report, given by its files, was made from these inputs. Markdown says so in its first line."""
+    if not all(file.exists() for file in files) or not (files[0].parent / FIGURES).is_dir():
         return False
-    with report.open(encoding="utf-8") as file:
+    with files[0].open(encoding="utf-8") as file:
         return f"inputs: {inputs} " in file.readline()

@@ -12,11 +12,31 @@ from pipeline.trials import variance_text
 
 def render(template: str, context: Mapping[str, Any]) -> str:
     """Fill a template of `templates/`. Markdown is not HTML: nothing is escaped."""
-    environment = Environment(
+    return environment().get_template(template).render(context)
+
+
+def render_text(text: str, context: Mapping[str, Any]) -> str:
+    """Fill a text that is a template itself, such as a written answer."""
+    return environment().from_string(text).render(context)
+
+
+def environment() -> Environment:
+    """What templates may use besides their context."""
+    found = Environment(
         loader=PackageLoader("pipeline.reporting"),
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
     )
-    environment.filters["variance"] = variance_text
-    return environment.get_template(template).render(context)
+    found.filters |= {"variance": variance_text, "ltr": left_to_right, "persian": persian}
+    return found
+
+
+def left_to_right(text: object) -> str:
+    """Figures and names inside Persian prose, kept in their own order."""
+    return f'<bdi dir="ltr">{text}</bdi>'
+
+
+def persian(number: object) -> str:
+    """A number in Persian digits with Persian separators: 12,345.6 → ۱۲٬۳۴۵٫۶."""
+    return str(number).translate(str.maketrans("0123456789.,%", "۰۱۲۳۴۵۶۷۸۹٫٬٪"))

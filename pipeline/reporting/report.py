@@ -3,59 +3,77 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 
 from pipeline.data.store import replace_folder
 from pipeline.metrics.image import SSIM_VARIANT
-from pipeline.reporting import classification, denoising, denoising_figures, figures
-from pipeline.reporting.inputs import ANSWERS, FIGURES, Part, figures_of
-from pipeline.reporting.render import render
+from pipeline.reporting import claims, classification, denoising, denoising_figures, figures
+from pipeline.reporting.batch_norm_claims import batch_norm_claims
+from pipeline.reporting.gan_claims import gan_claims
+from pipeline.reporting.html import page
+from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files
+from pipeline.reporting.render import render, render_text
+from pipeline.reporting.studies import newest, samples, seeds_of, tables_of
+from pipeline.reporting.study_figures import batch_norm_figures, gan_figures
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import variance_text
 
-QUESTIONS = ("gan", "batch-norm")
-LANGUAGES = ("en", "fa")
-TEMPLATE = "report.en.md.j2"
+STUDIES: dict[str, Callable[[claims.Tables], list[claims.Claim]]] = {
+    "gan": gan_claims,
+    "batch-norm": batch_norm_claims,
+}
 
 
 def write_report(
-    report: Path,
+    folder: Path,
     store: TrackingStore,
+    parts: Mapping[str, Part | None],
     *,
-    digits: Part | None,
-    colour: Part | None,
     demo: bool,
     full_data_hint: str,
     inputs: str,
 ) -> None:
-    """Draw the figures, fill the template, and only then take the place of the report that was there."""
-    report.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=report.parent) as building:
-        pictures = Path(building) / FIGURES
+    """Draw the figures, fill the templates, and only then take the place of the report that was there.
+
+    `parts` are the runs of "digits", "colour", and of each study.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        building = Path(name)
+        pictures = building / FIGURES
         pictures.mkdir()
-        text = render(TEMPLATE, context_of(store, digits, colour, pictures, demo, full_data_hint, inputs))
-        report.unlink(missing_ok=True)  # the figures of one report beside the text of another would be a lie
-        replace_folder(pictures, figures_of(report))
-        (Path(building) / report.name).write_text(text, encoding="utf-8")
-        (Path(building) / report.name).replace(report)
+        context = context_of(store, parts, pictures, demo, full_data_hint, inputs)
+        for language, title in LANGUAGES.items():
+            text = render(f"report.{language}.md.j2", {**context, **studies_in(language, context["studies"])})
+            (building / f"report.{language}.md").write_text(text, encoding="utf-8")
+            html = page(text, language, title, building)
+            (building / f"report.{language}.html").write_text(html, encoding="utf-8")
+        for file in report_files(folder):
+            file.unlink(missing_ok=True)  # the figures of one report beside the text of another would be a lie
+        replace_folder(pictures, folder / FIGURES)
+        for file in report_files(folder):
+            (building / file.name).replace(file)
 
 
 def context_of(
     store: TrackingStore,
-    digits: Part | None,
-    colour: Part | None,
+    parts: Mapping[str, Part | None],
     pictures: Path,
     demo: bool,
     full_data_hint: str,
     inputs: str,
 ) -> dict[str, Any]:
-    """All that the template names; draws the figures into a folder on the way."""
+    """All that the templates name, whatever the language; draws the figures into a folder on the way."""
+    digits, colour = parts["digits"], parts["colour"]
+    studies = {study: study_context(study, store, parts.get(study), pictures) for study in STUDIES}
     return {
         "inputs": inputs,
         "demo": demo,
@@ -63,14 +81,53 @@ def context_of(
         "ssim_variant": SSIM_VARIANT,
         "digits": digits_context(store, digits, pictures) if digits else None,
         "colour": colour_context(store, colour, pictures) if colour else None,
-        "answers": {language: answers(language) for language in LANGUAGES},
-        "environment": environment([digits, colour]),
+        "studies": studies,
+        "minutes": minutes([run for part in parts.values() if part for run in part.runs]),
+        "environment": environment([digits, colour, *(parts.get(study) for study in STUDIES)]),
     }
 
 
-def answers(language: str) -> dict[str, str]:
-    """The written answers, by question."""
-    return {name: (ANSWERS / f"{name}.{language}.md").read_text(encoding="utf-8") for name in QUESTIONS}
+def minutes(runs: Sequence[RunRecord]) -> float:
+    """What runs took one after the other."""
+    return sum(run.metrics.get(keys.TOTAL_SECONDS, 0.0) for run in runs) / 60
+
+
+def study_context(study: str, store: TrackingStore, part: Part | None, pictures: Path) -> dict[str, Any] | None:
+    """Claims and figures of a study; None if nothing of it has been run."""
+    if part is None:
+        return None
+    runs = newest(part.runs)
+    tables = tables_of(runs, store)
+    drawn = gan_figures(tables, samples(runs, store)) if study == "gan" else batch_norm_figures(tables)
+    return {
+        **part_context(part, runs),
+        "claims": STUDIES[study](tables),
+        "seeds": seeds_of(runs),
+        "figures": {Path(file).stem: save(figure, pictures / file) for file, figure in drawn.items()},
+    }
+
+
+def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """The written answers, what the experiments showed, and the tables of claims, in one language."""
+    answers, shown, tables = {}, {}, {}
+    for study, context in studies.items():
+        answers[study] = (ANSWERS / f"{study}.{language}.md").read_text(encoding="utf-8")
+        if context is None:
+            continue
+        found: list[claims.Claim] = context["claims"]
+        values = defaultdict(dict, {claim.name: claim.values for claim in found})
+        prose = (ANSWERS / f"{study}.shown.{language}.md").read_text(encoding="utf-8")
+        shown[study] = render_text(prose, {"c": values})
+        words = yaml.safe_load((ANSWERS / f"{study}.claims.yaml").read_text(encoding="utf-8"))
+        tables[study] = [
+            {
+                "claim": words[claim.name][language],
+                "measured": render_text(words[claim.name][f"measured_{language}"], claim.values),
+                "holds": claim.holds,
+            }
+            for claim in found
+        ]
+    return {"answers": answers, "shown": shown, "claims": tables}
 
 
 def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pipeline.config import Config
 from pipeline.console import say
 from pipeline.errors import TrialsFailedError
-from pipeline.stages import classify, report, sweep
+from pipeline.stages import classify, report, study_batchnorm, study_gan, sweep
 
 
 def run(config: Config) -> None:
-    """classify, sweep, report; each of the first two prepares its own data."""
+    """classify, sweep, both studies, report; each prepares its own data."""
     failures = []
-    for stage in (classify, sweep):
+    for stage in (classify, sweep, study_gan, study_batchnorm):
         try:
             stage.run(config)
         except TrialsFailedError as error:
@@ -22,7 +22,7 @@ def run(config: Config) -> None:
         return
     # What has failed just now is not tried again for the report.
     report.run(replace(config, report=replace(config.report, run_missing=False)))
-    say(f"Read the report: {report.report_file(config)}")
+    say(f"Read the report: {report.report_folder(config) / 'report.en.html'}")
     say("Compare the runs in the MLflow UI: make ui")
     if failures:
         raise TrialsFailedError("\n".join(failures))

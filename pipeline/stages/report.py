@@ -1,4 +1,4 @@
-"""Tracked runs → `report.en.md` with its figures, in `reports/output/`."""
+"""Tracked runs → the report in English and Persian, as markdown and as HTML, in `reports/output/`."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from types import ModuleType
 from pipeline.config import Config
 from pipeline.console import say, waiting
 from pipeline.data import catalog
-from pipeline.reporting.inputs import Part, inputs_digest, is_current
-from pipeline.stages import classify, sweep
+from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files
+from pipeline.stages import classify, study, sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 
-REPORT = "report.en.md"
-
 
 def run(config: Config) -> None:
-    """Write the report, unless there is one of the same runs, answers and templates.
+    """Write the report in both languages, unless there is one of the same runs, answers and templates.
 
     Where nothing has been run of a question, or only on data that have changed since or are not those of the SOURCE
-    given, it is run first, if its data can be had and `report.run_missing`.
+    given, it is run first, if its data can be had and `report.run_missing`; the studies, which take longer, are not.
     """
     store = open_store(config.run)
-    parts = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}
+    parts: dict[str, Part | None] = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}
     if config.report.run_missing:
         for role, (find, stage) in QUESTIONS.items():
             done = parts[role] is not None and catalog.is_current(config.data, config.run, role)
@@ -34,31 +32,24 @@ def run(config: Config) -> None:
     if config.run.dry_run:
         return
 
+    parts |= {name: study_part(name, config, store) for name in study.STAGES}
     demo = config.data.choice == "demo"
-    file = report_file(config)
+    folder = report_folder(config)
     inputs = inputs_digest(list(parts.values()), demo)
-    if is_current(file, inputs):
-        say(f"report    reuse (made from the same runs): {file}")
+    if is_current(report_files(folder), inputs):
+        say(f"report    reuse (made from the same runs): {report_files(folder)[0]}")
         return
     with waiting("Writing the report"):
         from pipeline.reporting.report import write_report
 
-        write_report(
-            file,
-            store,
-            digits=parts["digits"],
-            colour=parts["colour"],
-            demo=demo,
-            full_data_hint=catalog.FULL_DATA_HINT,
-            inputs=inputs,
-        )
-    say(f"report    {file}")
+        write_report(folder, store, parts, demo=demo, full_data_hint=catalog.FULL_DATA_HINT, inputs=inputs)
+    for file in report_files(folder):
+        say(f"report    {file}")
 
 
-def report_file(config: Config) -> Path:
+def report_folder(config: Config) -> Path:
     """Where the report goes. The demo's has a folder of its own: it must not replace one on the full data."""
-    folder = config.run.output / "demo" if config.data.choice == "demo" else config.run.output
-    return folder / REPORT
+    return config.run.output / "demo" if config.data.choice == "demo" else config.run.output
 
 
 def can_run(config: Config, role: catalog.Role) -> bool:
@@ -76,6 +67,16 @@ def digits_part(config: Config, store: TrackingStore) -> Part | None:
     if not experiment_id or not runs:
         return None
     return Part(images.manifest, runs, store.finished(experiment_id, keys.KIND_SUMMARY))
+
+
+def study_part(name: str, config: Config, store: TrackingStore) -> Part | None:
+    """The finished experiments of a study on the digits as they are prepared, or None."""
+    images = catalog.opened(config.data, config.run, "digits")
+    if images is None:
+        return None
+    experiment_id = store.find_experiment(study.experiment_name(name, images.manifest), images.manifest.digest)
+    runs = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
+    return Part(images.manifest, runs) if runs else None
 
 
 def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRecord]:

@@ -1,0 +1,275 @@
+"""The claims of the answer on batch normalization."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from pipeline.metrics.statistics import Estimate, estimate
+from pipeline.reporting.claims import (
+    Claim,
+    Tables,
+    by_seed,
+    plain,
+    ratio,
+    selected,
+    surely_above,
+    surely_below,
+    times,
+)
+
+TARGET = 0.8
+"""Accuracy to be reached, chosen beforehand; trainings that do not reach it count with the steps they had."""
+GOOD = 0.05
+"""A learning rate is good whose accuracy is no further below the arm's best than this."""
+RELU_SLOPE = 0.5 * math.log(math.pi / (math.pi - 1))
+"""ln of the growth a layer of the gradient's norm in deep plain ReLU networks (Yang et al. 2019)."""
+
+
+def batch_norm_claims(tables: Tables) -> list[Claim]:
+    """Every claim that there are tables for."""
+    claims = []
+    if "rates" in tables:
+        claims += [faster(tables, net) for net in ("sigmoid", "deep", "residual", "shallow")]
+        claims += [wider(tables), small_rate(tables), frozen(tables)]
+    if "probes" in tables:
+        claims += [noisy(tables), shift(tables), smoother(tables)]
+    if "batches" in tables:
+        claims += [small_batches(tables), repaired(tables), one_class(tables), gap(tables)]
+    if "depth" in tables:
+        claims += [explosion(tables), scale(tables), decay(tables), cost(tables), folded(tables)]
+    return claims
+
+
+def tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a net, arm and seed at the arm's best learning rate: that of the least mean steps on the half for choosing.
+
+    Columns rate, steps (on the other half) and seconds until `TARGET`; reached. One rate for all seeds of an arm.
+    """
+    table = table.assign(
+        choosing=table[f"chosen_{TARGET:g}"].fillna(table["limit"]),
+        steps=table[f"measured_{TARGET:g}"].fillna(table["limit"]),
+        reached=table[f"measured_{TARGET:g}"].notna(),
+    )
+    groups = [column for column in ("net", "arm") if column in table]
+    rows = []
+    for _, part in table.groupby(groups):
+        # Where no rate gets there, the one that comes furthest.
+        means = part.assign(left=-part.get("choice", 0)).groupby("rate")[["choosing", "left"]].mean()
+        rows.append(part[part["rate"] == means.sort_values(["choosing", "left"]).index[0]])
+    best: pd.DataFrame = pd.concat(rows)
+    return best.assign(seconds=best["steps"] * best["ms"] / 1000) if "ms" in best else best
+
+
+def faster(tables: Tables, net: str) -> Claim:
+    """Tuned against tuned, batch normalization reaches the accuracy in fewer steps."""
+    best = selected(tuned(tables["rates"]), net=net)
+    arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "group")}
+    bare = min(("none", "he"), key=lambda arm: arms[arm]["steps"].mean())
+    steps = ratio(arms[bare]["steps"].tolist(), arms["batch"]["steps"].tolist())
+    seconds = ratio(arms[bare]["seconds"].tolist(), arms["batch"]["seconds"].tolist())
+    values = {
+        "bare": plain(arms[bare]["steps"].tolist(), 0),
+        "batch": plain(arms["batch"]["steps"].tolist(), 0),
+        "group": plain(arms["group"]["steps"].tolist(), 0),
+        "reached": f"{arms[bare]['reached'].sum()}/{len(arms[bare])}",
+        "steps": times(steps),
+        "seconds": times(seconds),
+        "bare_rate": f"{arms[bare]['rate'].iloc[0]:g}",
+        "batch_rate": f"{arms['batch']['rate'].iloc[0]:g}",
+        "target": f"{TARGET:.0%}",
+    }
+    return Claim(f"faster_{net}", values, surely_above(steps, 1))
+
+
+def good_range(table: pd.DataFrame) -> float:
+    """Width in decades of the learning rates that are good; `table` is of one net, arm and seed."""
+    table = table.sort_values("rate")
+    good = table[table["final"] >= table["final"].max() - GOOD]["rate"]
+    return float(np.log10(good.max() / good.min()))
+
+
+def wider(tables: Tables) -> Claim:
+    """More learning rates do, and greater ones before training diverges."""
+    table = tables["rates"]
+    convolutional = table[table["net"] != "sigmoid"]
+    width, greatest = {}, {}
+    for arm in ("he", "batch"):
+        parts = [part for _, part in selected(convolutional, arm=arm).groupby(["seed", "net"])]
+        seeds = [part["seed"].iloc[0] for part in parts]
+        ranges = pd.Series([good_range(part) for part in parts]).groupby(seeds).mean()
+        trainable = pd.Series([part.loc[~part["diverged"], "rate"].max() for part in parts]).fillna(table["rate"].min())
+        width[arm] = ranges.tolist()
+        greatest[arm] = trainable.groupby(seeds).agg(lambda rates: math.exp(np.log(rates).mean())).tolist()
+    difference = estimate([a - b for a, b in zip(width["batch"], width["he"], strict=True)])
+    rates = ratio(greatest["batch"], greatest["he"])
+    values = {
+        "batch": plain(width["batch"]),
+        "bare": plain(width["he"]),
+        "difference": difference.text(2),
+        "rates": times(rates),
+    }
+    return Claim("wider", values, surely_above(rates, 1))
+
+
+def small_rate(tables: Tables) -> Claim:
+    """At one small rate for both, most of the advantage is gone (Bjorck et al. 2018)."""
+    table = selected(tables["rates"], net="shallow")
+    best = {arm: tuned(selected(table, arm=arm))["rate"].iloc[0] for arm in ("he", "batch")}
+    small = min(best.values())
+    finals = {arm: by_seed(selected(table, arm=arm, rate=small), "final") for arm in ("he", "batch")}
+    tuned_finals = {arm: by_seed(selected(table, arm=arm, rate=best[arm]), "final") for arm in ("he", "batch")}
+    same = estimate([a - b for a, b in zip(finals["batch"], finals["he"], strict=True)])
+    own = estimate([a - b for a, b in zip(tuned_finals["batch"], tuned_finals["he"], strict=True)])
+    values = {"rate": f"{small:g}", "same": same.text(1, "%"), "own": own.text(1, "%")}
+    return Claim("small_rate", values, same.mean < own.mean / 2)
+
+
+def frozen(tables: Tables) -> Claim:
+    """With statistics of one batch, kept, the advantage over plain training is lost: the batch's own are needed."""
+    best = selected(tuned(tables["rates"]), net="deep")
+    steps = {arm: best[best["arm"] == arm].sort_values("seed")["steps"].tolist() for arm in ("batch", "frozen", "he")}
+    found = ratio(steps["frozen"], steps["batch"])
+    values = {"frozen": plain(steps["frozen"], 0), "batch": plain(steps["batch"], 0), "ratio": times(found)}
+    return Claim("frozen", values, surely_above(found, 1))
+
+
+def noisy(tables: Tables) -> Claim:
+    """With noise that makes layer inputs drift more than without normalization, training is still faster."""
+    arms = ("he", "batch", "noisy")
+    best = {arm: tuned(selected(tables["noise"], arm=arm)).sort_values("seed") for arm in arms}
+    steps = {arm: part["steps"].tolist() for arm, part in best.items()}
+    looked_at = tables["probes"].dropna(subset="drift")
+    drift = {arm: by_seed(looked_at, "drift", arm=arm) for arm in arms}
+    values = {
+        **{f"steps_{arm}": plain(found, 0) for arm, found in steps.items()},
+        **{f"drift_{arm}": plain(found) for arm, found in drift.items()},
+    }
+    holds = surely_above(ratio(steps["he"], steps["noisy"]), 1) and np.mean(drift["noisy"]) > np.mean(drift["he"])
+    return Claim("noisy", values, bool(holds))
+
+
+def shift(tables: Tables) -> Claim:
+    """Internal covariate shift, as Santurkar et al. define it, is not lower with batch normalization."""
+    found = {arm: by_seed(tables["probes"], "shift", arm=arm) for arm in ("he", "batch")}
+    by = ratio(found["batch"], found["he"])
+    values = {"bare": plain(found["he"]), "batch": plain(found["batch"]), "ratio": times(by)}
+    return Claim("shift", values, not surely_below(by, 1))
+
+
+def smoother(tables: Tables) -> Claim:
+    """Along the gradient the gradient itself turns less."""
+    found = {arm: by_seed(tables["probes"], "bend", arm=arm) for arm in ("he", "batch")}
+    by = ratio(found["batch"], found["he"])
+    values = {"bare": plain(found["he"]), "batch": plain(found["batch"]), "ratio": times(by)}
+    return Claim("smoother", values, surely_below(by, 1))
+
+
+def drop(tables: Tables, arm: str, column: str = "running") -> list[float]:
+    """Accuracy lost from the greatest batch size to the least, with the same number of images, by seed."""
+    table = selected(tables["batches"], arm=arm, budget="images")
+    best, least = (by_seed(table, column, batch=size) for size in (table["batch"].max(), table["batch"].min()))
+    return [a - b for a, b in zip(best, least, strict=True)]
+
+
+def small_batches(tables: Tables) -> Claim:
+    """In batches of two, batch normalization loses more than group normalization."""
+    batch, group = drop(tables, "batch"), drop(tables, "group")
+    difference = estimate([a - b for a, b in zip(batch, group, strict=True)])
+    table = selected(tables["batches"], budget="images", batch=tables["batches"]["batch"].min())
+    values = {
+        "size": str(tables["batches"]["batch"].min()),
+        "batch": plain(by_seed(table, "running", arm="batch"), 1, "%"),
+        "group": plain(by_seed(table, "running", arm="group"), 1, "%"),
+        "difference": difference.text(1, "%"),
+    }
+    return Claim("small_batches", values, difference.mean - (difference.half_width or 0) > 0)
+
+
+def repaired(tables: Tables) -> Claim:
+    """Part of the loss is repaired by taking the statistics anew."""
+    table = selected(tables["batches"], arm="batch", budget="images", batch=tables["batches"]["batch"].min())
+    running, precise, own = (by_seed(table, column) for column in ("running", "precise", "own"))
+    gain = estimate([a - b for a, b in zip(precise, running, strict=True)])
+    values = {
+        "running": plain(running, 1, "%"),
+        "precise": plain(precise, 1, "%"),
+        "own": plain(own, 1, "%"),
+        "gain": gain.text(1, "%"),
+    }
+    return Claim("repaired", values, gain.mean - (gain.half_width or 0) > 0)
+
+
+def one_class(tables: Tables) -> Claim:
+    """After batches of one class each, batch normalization fails with running statistics, group normalization less."""
+    batch, group = (by_seed(tables["sorted"], "running", arm=arm) for arm in ("batch", "group"))
+    difference = estimate([b - a for a, b in zip(batch, group, strict=True)])
+    values = {"batch": plain(batch, 1, "%"), "group": plain(group, 1, "%"), "difference": difference.text(1, "%")}
+    return Claim("one_class", values, difference.mean - (difference.half_width or 0) > 0)
+
+
+def gap(tables: Tables) -> Claim:
+    """Small batches regularise: the gap between training and test images is smaller than in large ones."""
+    table = selected(tables["batches"], arm="batch", budget="images").assign(gap=lambda t: t["train"] - t["running"])
+    small, large = (by_seed(table, "gap", batch=size) for size in (8, table["batch"].max()))
+    difference = estimate([a - b for a, b in zip(small, large, strict=True)])
+    values = {"small": plain(small, 1, "%"), "large": plain(large, 1, "%"), "difference": difference.text(1, "%")}
+    return Claim("gap", values, difference.mean + (difference.half_width or 0) < 0)
+
+
+def slopes(tables: Tables, kind: str) -> list[float]:
+    """Growth a layer of ln of the gradient's norm towards the first layer, by seed."""
+    return [
+        float(np.polyfit(part["layers"], part["log_ratio"], 1)[0])
+        for _, part in selected(tables["depth"], kind=kind).groupby("seed")
+    ]
+
+
+def explosion(tables: Tables) -> Claim:
+    """Before training, gradients grow by about 1.21 a layer with batch normalization, and not with skips or without."""
+    found = {kind: estimate(slopes(tables, kind)) for kind in ("he", "batch", "batch with skips")}
+    factors = {kind: f"{math.exp(one.mean):.3f}" for kind, one in found.items()}
+    values = {
+        "batch": factors["batch"],
+        "bare": factors["he"],
+        "skips": factors["batch with skips"],
+        "theory": f"{math.exp(RELU_SLOPE):.3f}",
+        "n": str(found["batch"].n),
+    }
+    near = abs(found["batch"].mean - RELU_SLOPE) < RELU_SLOPE / 4
+    return Claim("explosion", values, near and found["batch with skips"].mean < RELU_SLOPE / 2)
+
+
+def scale(tables: Tables) -> Claim:
+    """Weights before a normalization may be of any size: the output stays, the gradient is divided."""
+    table = tables["scale"]
+    factor = float(table["factor"].iloc[0])
+    change, gradient = by_seed(table, "output_change"), by_seed(table, "gradient_ratio")
+    values = {"factor": f"{factor:g}", "change": f"{max(change):.1g}", "gradient": plain(gradient, 4)}
+    return Claim("scale", values, max(change) < 0.01 and abs(float(np.mean(gradient)) * factor - 1) < 0.05)
+
+
+def decay(tables: Tables) -> Claim:
+    """Weight decay then works through the learning rate: smaller weights, greater effective rate."""
+    table = tables["decay"]
+    without, with_it = (by_seed(table, "effective_rate", decay=value) for value in sorted(table["decay"].unique()))
+    found: Estimate = ratio(with_it, without)
+    return Claim("decay", {"decay": f"{table['decay'].max():g}", "ratio": times(found)}, surely_above(found, 1))
+
+
+def cost(tables: Tables) -> Claim:
+    """A step costs more time and memory."""
+    table = tables["cost"]
+    ms, kept = (ratio(by_seed(table, c, arm="batch"), by_seed(table, c, arm="he")) for c in ("ms", "bytes"))
+    group = ratio(by_seed(table, "ms", arm="group"), by_seed(table, "ms", arm="he"))
+    return Claim("cost", {"ms": times(ms), "bytes": times(kept), "group": times(group)}, surely_above(ms, 1))
+
+
+def folded(tables: Tables) -> Claim:
+    """After training it costs nothing: it becomes part of the convolution before it."""
+    table = selected(tables["cost"], arm="batch")
+    difference = float(table["folded_difference"].max())
+    found = ratio(by_seed(table, "inference_ms"), by_seed(table, "folded_ms"))
+    return Claim("folded", {"difference": f"{difference:.1g}", "ratio": times(found)}, difference < 1e-4)

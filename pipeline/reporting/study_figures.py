@@ -1,0 +1,240 @@
+"""Figures of the studies: colours that colour-blind readers tell apart, line styles besides, intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.reporting.claims import Tables, selected
+from pipeline.reporting.denoising_figures import interval
+from pipeline.reporting.figures import new_figure
+
+LOSS_ORDER = ["saturating", "non-saturating"]
+LOSS_NAMES = {"saturating": "saturating, log(1 − D)", "non-saturating": "non-saturating, −log D"}
+ARM_NAMES = {
+    "none": "none",
+    "he": "none, He init.",
+    "batch": "batch norm",
+    "group": "group norm",
+    "frozen": "batch norm, frozen statistics",
+    "noisy": "batch norm and noise",
+}
+NET_NAMES = {"sigmoid": "sigmoid", "shallow": "shallow plain", "deep": "deep plain", "residual": "deep with skips"}
+
+
+def gan_figures(tables: Tables, samples: Mapping[str, NDArray[np.uint8]]) -> dict[str, Figure]:
+    """By the name of their file, those that there are tables for."""
+    found = {"gan_losses.png": losses()}
+    if "gradients" in tables:
+        found["gan_gradients.png"] = gradients(tables["gradients"])
+        found["gan_tails.png"] = tails(tables["tails"])
+    if "training" in tables:
+        found["gan_training.png"] = training(tables["training"])
+    if samples:
+        found["gan_samples.png"] = sample_grids(samples)
+    return found
+
+
+def losses() -> Figure:
+    """Both losses and their derivatives by the logit, over D(G(z))."""
+    d = np.linspace(0.001, 0.999, 500)
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(9, 3.4)
+        left, right = figure.subplots(1, 2)
+        colours = sns.color_palette("colorblind")
+        curves = {"saturating": (np.log(1 - d), -d, "-"), "non-saturating": (-np.log(d), -(1 - d), "--")}
+        for colour, (name, (loss, gradient, style)) in zip(colours, curves.items(), strict=False):
+            left.plot(d, loss, style, color=colour, label=LOSS_NAMES[name])
+            right.plot(d, gradient, style, color=colour, label=LOSS_NAMES[name])
+        left.set(xlabel="D(G(z))", ylabel="loss", title="loss of the generator", ylim=(-5, 5))
+        right.set(xlabel="D(G(z))", ylabel="derivative by the logit", title="its gradient, image by image")
+        left.legend()
+        return figure
+
+
+def gradients(table: pd.DataFrame) -> Figure:
+    """Norm of the generator's gradient over steps of the discriminator, and the ratio against the prediction."""
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(9, 3.6)
+        left, right = figure.subplots(1, 2)
+        named = table.assign(loss=table["loss"].map(LOSS_NAMES), step=table["step"] + 1)
+        sns.lineplot(
+            named, x="step", y="norm", hue="loss", style="loss", errorbar=interval, palette="colorblind", ax=left
+        )
+        left.set(xscale="log", yscale="log", xlabel="steps of the discriminator + 1", ylabel="norm of the gradient")
+        norms = table.pivot_table(index=["seed", "step"], columns="loss", values="norm")
+        predicted = selected(table, loss="non-saturating").set_index(["seed", "step"])["predicted_ratio"]
+        measured = norms["non-saturating"] / norms["saturating"]
+        right.loglog(predicted, measured.reindex(predicted.index), "o", markersize=4, alpha=0.6)
+        ends = [predicted.min(), predicted.max()]
+        right.loglog(ends, ends, "k--", linewidth=1, label="equal")
+        right.set(xlabel="E[1 − D] / E[D]", ylabel="ratio of the two norms")
+        right.legend()
+        return figure
+
+
+def tails(table: pd.DataFrame) -> Figure:
+    """How often a gradient is so far from its median, when the discriminator is disturbed."""
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(5.5, 3.6)
+        ax = figure.subplots()
+        for colour, style, loss in zip(sns.color_palette("colorblind"), ("-", "--"), LOSS_ORDER, strict=False):
+            for number, (_, part) in enumerate(table.groupby("seed")):
+                far = np.sort(np.abs(part[loss] - part[loss].median()).to_numpy())[::-1]
+                share = np.arange(1, len(far) + 1) / len(far)
+                label = LOSS_NAMES[loss] if number == 0 else None
+                ax.loglog(far / np.median(far), share, style, color=colour, linewidth=1, label=label)
+        ax.set(xlim=(0.3, None), xlabel="distance from the median, by its median", ylabel="share of draws beyond")
+        ax.legend()
+        return figure
+
+
+def training(table: pd.DataFrame) -> Figure:
+    """Distance of samples from real digits over training, a panel an optimizer, with and without a head start."""
+    table = selected(table, discriminator_steps=1)
+    table = table[table["head_start"].isin([0, table["head_start"].max()])]
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(10, 3.6)
+        axes = figure.subplots(1, 3, sharey=True)
+        named = table.assign(loss=table["loss"].map(LOSS_NAMES)).rename(columns={"head_start": "head start"})
+        for ax, optimizer in zip(axes, ("sgd", "momentum", "adam"), strict=True):
+            sns.lineplot(
+                selected(named, optimizer=optimizer),
+                x="step",
+                y="distance",
+                hue="loss",
+                style="head start",
+                errorbar=interval,
+                palette="colorblind",
+                legend=optimizer == "sgd",
+                ax=ax,
+            )
+            distance = "Fréchet distance, our classifier's features"
+            ax.set(title=optimizer, xlabel="steps of the generator", ylabel=distance)
+        axes[0].legend(fontsize=7)
+        return figure
+
+
+def sample_grids(samples: Mapping[str, NDArray[np.uint8]], columns: int = 10) -> Figure:
+    """Generated digits side by side, the same noise under both losses."""
+    figure = new_figure(10, 2.6)
+    for ax, (loss, images) in zip(figure.subplots(1, 2), samples.items(), strict=True):
+        lines = len(images) // columns
+        grid = images[: lines * columns, 0].reshape(lines, columns, *images.shape[2:]).transpose(0, 2, 1, 3)
+        ax.imshow(grid.reshape(lines * images.shape[2], -1), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        ax.set_title(LOSS_NAMES[loss], fontsize=10)
+        ax.axis("off")
+    return figure
+
+
+def batch_norm_figures(tables: Tables) -> dict[str, Figure]:
+    """By the name of their file, those that there are tables for."""
+    found = {}
+    if "rates" in tables:
+        found["bn_rates.png"] = rates(tables["rates"])
+    if "batches" in tables:
+        found["bn_batches.png"] = batches(tables["batches"])
+    if "probes" in tables:
+        found["bn_probes.png"] = probes(tables["probes"])
+    if "depth" in tables:
+        found["bn_depth.png"] = depth(tables["depth"])
+    return found
+
+
+def rates(table: pd.DataFrame) -> Figure:
+    """Accuracy at the end over the learning rate, a panel a network and a line an arm."""
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(10, 5.6)
+        axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+        named = table.assign(arm=table["arm"].map(ARM_NAMES))
+        for number, (ax, net) in enumerate(zip(axes, NET_NAMES, strict=True)):
+            sns.lineplot(
+                selected(named, net=net),
+                x="rate",
+                y="final",
+                hue="arm",
+                style="arm",
+                markers=True,
+                errorbar=interval,
+                palette="colorblind",
+                legend=number == 0,
+                ax=ax,
+            )
+            ax.set(xscale="log", title=NET_NAMES[net], xlabel="learning rate", ylabel="accuracy at the end")
+        axes[0].legend(fontsize=7)
+        return figure
+
+
+def batches(table: pd.DataFrame) -> Figure:
+    """Test accuracy over the batch size: the same number of images, and the same number of steps."""
+    named = table.assign(arm=table["arm"].map(ARM_NAMES))
+    repaired = selected(table, arm="batch").assign(arm="batch norm, statistics anew", running=lambda t: t["precise"])
+    both = pd.concat([named, repaired])
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(9, 3.6)
+        for ax, budget in zip(figure.subplots(1, 2, sharey=True), ("images", "steps"), strict=True):
+            sns.lineplot(
+                selected(both, budget=budget),
+                x="batch",
+                y="running",
+                hue="arm",
+                style="arm",
+                markers=True,
+                errorbar=interval,
+                palette="colorblind",
+                legend=budget == "images",
+                ax=ax,
+            )
+            ax.set(xscale="log", xlabel="batch size", ylabel="test accuracy", title=f"as many {budget} for all sizes")
+            sizes = sorted(table["batch"].unique())
+            ax.set_xticks(sizes, labels=[str(size) for size in sizes])
+        figure.axes[0].legend(fontsize=7)
+        return figure
+
+
+def probes(table: pd.DataFrame) -> Figure:
+    """Loss along the gradient as a band, and how much the gradient turns, over training."""
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(9, 3.6)
+        left, right = figure.subplots(1, 2)
+        for colour, (arm, part) in zip(sns.color_palette("colorblind"), table.groupby("arm", sort=False), strict=False):
+            means = part.groupby("step")[["least", "greatest", "loss"]].mean()
+            left.fill_between(means.index, means["least"], means["greatest"], color=colour, alpha=0.3)
+            left.plot(means.index, means["loss"], color=colour, label=ARM_NAMES[str(arm)])
+        left.set(xlabel="step", ylabel="loss; band: along the gradient", yscale="log")
+        left.legend(fontsize=7)
+        named = table.assign(arm=table["arm"].map(ARM_NAMES))
+        sns.lineplot(
+            named, x="step", y="bend", hue="arm", style="arm", errorbar=interval, palette="colorblind", ax=right
+        )
+        right.set(yscale="log", ylabel="turn of the gradient by the way")
+        right.legend(fontsize=7)
+        return figure
+
+
+def depth(table: pd.DataFrame) -> Figure:
+    """How much greater the first layer's gradient is than the last's before training, over the number of layers."""
+    names = {"he": "none, He init.", "batch": "batch norm", "batch with skips": "batch norm and skips"}
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(5.5, 3.6)
+        ax = figure.subplots()
+        named = table.assign(kind=table["kind"].map(names), ratio=np.exp(table["log_ratio"]))
+        sns.lineplot(
+            named,
+            x="layers",
+            y="ratio",
+            hue="kind",
+            style="kind",
+            markers=True,
+            errorbar=interval,
+            palette="colorblind",
+            ax=ax,
+        )
+        ax.set(yscale="log", xlabel="layers", ylabel="gradient norm, first layer by last")
+        ax.legend(title=None)
+        return figure
