@@ -6,14 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.config import PROJECT_ROOT, Data, Run
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Real trials, as small as they get: what is tested is what happens around the training.
 TINY = (
@@ -22,6 +26,14 @@ TINY = (
     "--sweep.baselines=noisy",
     "--sweep.training.epochs=1",
     "--sweep.settings.autoencoder.width=4",
+)
+
+TINY_STUDIES = (
+    *("--gan.seeds=0", "--gan.images=200", "--gan.hidden=8", "--gan.warm_steps=2", "--gan.probe_steps=20"),
+    *("--gan.draws=40", "--gan.steps=2", "--gan.head_start=10", "--gan.looks=1", "--gan.judge_steps=5"),
+    *("--gan.samples=50", "--gan.toy_steps=5", "--batch_norm.seeds=0", "--batch_norm.images=200"),
+    *("--batch_norm.steps=20", "--batch_norm.every=10", "--batch_norm.rate_count=2", "--batch_norm.depth=2"),
+    *("--batch_norm.width=4", "--batch_norm.batch_images=128", "--batch_norm.depths=[2, 4]"),
 )
 
 Pipeline = Callable[..., subprocess.CompletedProcess[str]]
@@ -100,3 +112,20 @@ def run_pipeline(*arguments: str, **environment: str) -> subprocess.CompletedPro
         text=True,
         timeout=300,
     )
+
+
+@pytest.fixture
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, started afresh."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.fail("Playwright is not installed: python -m pip install -e '.[dev]'")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.fail("there is no Chromium on the PATH: apt-get install chromium")
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # which Chromium's sandbox refuses
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] * as_root)
+        yield browser
+        browser.close()

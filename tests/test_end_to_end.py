@@ -16,9 +16,9 @@ import pytest
 from pipeline.config import PROJECT_ROOT, Run
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
-from tests.conftest import TINY, Pipeline, run_pipeline
+from tests.conftest import TINY, TINY_STUDIES, Pipeline, run_pipeline
 
-DEMO = ("--data.choice=demo", *TINY)
+DEMO = ("--data.choice=demo", *TINY, *TINY_STUDIES)
 TWO = "--sweep.variances=0.01 0.1"
 
 
@@ -35,7 +35,7 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     first = pipeline("all", *DEMO, TWO)
     assert first.returncode == 0, first.stderr
     report_file = home / "reports" / "output" / "demo" / "report.en.md"
-    assert f"Read the report: {report_file}" in first.stdout
+    assert f"Read the report: {report_file.with_suffix('.html')}" in first.stdout
     assert "make ui" in first.stdout
 
     store = open_store(Run(home=home))
@@ -72,7 +72,7 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
 
     second = pipeline("all", *DEMO, TWO)
     assert second.returncode == 0, second.stderr
-    assert second.stdout.count(": reuse (done, run") == 5
+    assert second.stdout.count(": reuse (done, run") == 5 + 2 * 4, "five trials, four experiments a study"
     assert "report    reuse" in second.stdout
     assert ": run" not in second.stdout
     assert report_file.read_text(encoding="utf-8") == report
@@ -82,10 +82,13 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     assert more.stdout.count(": reuse (done, run") == 4
     assert "autoencoder · σ²=0.2 · seed 0: run" in more.stdout
 
-    for question in ("gan", "batch-norm"):
-        for language in ("en", "fa"):
+    for language in ("en", "fa"):
+        text = report_file.with_name(f"report.{language}.md").read_text(encoding="utf-8")
+        for question in ("gan", "batch-norm"):
             answer = (PROJECT_ROOT / "reports" / "answers" / f"{question}.{language}.md").read_text(encoding="utf-8")
-            assert answer in report
+            assert answer in text
+        assert text.count("figures/bn_") == 4
+        assert text.count("figures/gan_") == 5
 
     again = pipeline("report", *DEMO)
     assert again.returncode == 0, again.stderr

@@ -40,10 +40,13 @@ class Classifier(nn.Module):
         if kind == "sigmoid":
             sizes = [side**2, *[width] * depth]
             self.first: nn.Module = nn.Flatten()
-            layers: list[nn.Module] = [nn.Linear(inputs, outputs, bias=bare) for inputs, outputs in pairwise(sizes)]
+            layers: list[nn.Module] = [nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)]
         else:
             self.first = nn.Conv2d(1, width, 5, stride=max(1, side // SIDE), padding=2)
-            layers = [nn.Conv2d(width, width, 3, padding=1, bias=bare) for _ in range(depth)]
+            layers = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth)]
+        if not bare:
+            for layer in layers:  # drawn all the same, or the other weights would not be those of the other arms
+                layer.register_parameter("bias", None)
         self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(normalization(arm, width, kind) for _ in layers)
         self.gains = nn.ParameterList(

@@ -49,8 +49,13 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Estimate:
 
 def times(found: Estimate) -> str:
     """ "2.31 ×/÷ 1.20 (n = 5)": a mean ratio and the factor of its interval."""
-    spread = "" if found.half_width is None else f" ×/÷ {found.half_width:.3g}"
-    return f"{found.mean:.3g}{spread} (n = {found.n})"
+    spread = "" if found.half_width is None else f" ×/÷ {number(found.half_width)}"
+    return f"{number(found.mean)}{spread} (n = {found.n})"
+
+
+def number(value: float) -> str:
+    """Three digits, without an exponent where the number is large: 0.0499, 2.31, 2,560."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def surely_above(found: Estimate, bound: float) -> bool:

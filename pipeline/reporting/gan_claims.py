@@ -11,6 +11,7 @@ from pipeline.reporting.claims import (
     Claim,
     Tables,
     by_seed,
+    number,
     plain,
     ratio,
     selected,
@@ -88,8 +89,8 @@ def follows_ratio(tables: Tables) -> Claim:
     predicted = by_seed(table, "predicted_ratio", step=last)
     found = ratio(measured, predicted)
     values = {
-        "measured": f"{np.exp(np.mean(np.log(measured))):.3g}",
-        "predicted": f"{np.exp(np.mean(np.log(predicted))):.3g}",
+        "measured": number(float(np.exp(np.mean(np.log(measured))))),
+        "predicted": number(float(np.exp(np.mean(np.log(predicted))))),
         "by": times(found),
     }
     return Claim("follows_ratio", values, 0.5 < found.mean < 2)
@@ -165,7 +166,7 @@ def adam(tables: Tables) -> Claim:
     distances = {loss: final(tables, loss, "adam", ahead) for loss in (SATURATING, OTHER)}
     values = {
         "gradient": times(gradient),
-        "update": times(update),
+        "updates": times(update),
         "saturating": plain(distances[SATURATING], 1),
         "other": plain(distances[OTHER], 1),
     }

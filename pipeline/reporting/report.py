@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,9 @@ from pipeline.metrics.image import SSIM_VARIANT
 from pipeline.reporting import claims, classification, denoising, denoising_figures, figures
 from pipeline.reporting.batch_norm_claims import batch_norm_claims
 from pipeline.reporting.gan_claims import gan_claims
-from pipeline.reporting.html import page
+from pipeline.reporting.html import DIRECTIONS, page
 from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files
-from pipeline.reporting.render import render, render_text
+from pipeline.reporting.render import left_to_right, render, render_text
 from pipeline.reporting.studies import newest, samples, seeds_of, tables_of
 from pipeline.reporting.study_figures import batch_norm_figures, gan_figures
 from pipeline.tracking import keys
@@ -115,19 +116,29 @@ def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> d
         if context is None:
             continue
         found: list[claims.Claim] = context["claims"]
-        values = defaultdict(dict, {claim.name: claim.values for claim in found})
+        values = defaultdict(dict, {claim.name: without_n(claim.values) for claim in found})
         prose = (ANSWERS / f"{study}.shown.{language}.md").read_text(encoding="utf-8")
-        shown[study] = render_text(prose, {"c": values})
+        shown[study] = render_text(prose, {"c": values, "seeds": context["seeds"]})
         words = yaml.safe_load((ANSWERS / f"{study}.claims.yaml").read_text(encoding="utf-8"))
         tables[study] = [
             {
                 "claim": words[claim.name][language],
-                "measured": render_text(words[claim.name][f"measured_{language}"], claim.values),
+                "measured": render_text(words[claim.name][f"measured_{language}"], in_order(language, claim.values)),
                 "holds": claim.holds,
             }
             for claim in found
         ]
     return {"answers": answers, "shown": shown, "claims": tables}
+
+
+def without_n(values: Mapping[str, str]) -> dict[str, str]:
+    """Figures for running text, which says once how many seeds there are."""
+    return {name: re.sub(r" \(n = \d+\)$", "", value) for name, value in values.items()}
+
+
+def in_order(language: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Figures for a table: kept in their own order where the text around them runs from right to left."""
+    return {name: left_to_right(value) if DIRECTIONS[language] == "rtl" else value for name, value in values.items()}
 
 
 def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:

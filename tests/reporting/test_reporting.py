@@ -14,6 +14,7 @@ import torch
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.store import ImageStore
 from pipeline.reporting import classification, denoising_figures, figures, grids
+from pipeline.reporting.inputs import TEMPLATES
 from pipeline.reporting.render import render
 from pipeline.sweeps.record import misclassified
 from pipeline.tracking import keys
@@ -89,12 +90,18 @@ def test_a_value_that_the_template_needs_and_nobody_gives_stops_the_build() -> N
         render("report.en.md.j2", {})
 
 
-@pytest.mark.parametrize("file", sorted((PROJECT_ROOT / "reports" / "answers").glob("*.fa.md")), ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", sorted((PROJECT_ROOT / "reports" / "answers").glob("[!.]*[mn].fa.md")), ids=lambda f: f.name
+)
 def test_persian_is_set_as_persian(file) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.startswith('<div dir="rtl">\n\n')
     assert text.endswith("\n\n</div>\n")
-    prose = re.sub(r"\$\$?[^$]+\$\$?|\]\([^)]*\)", "□", text)
+    shown = (PROJECT_ROOT / "reports" / "answers" / f"{name}.shown.fa.md").read_text(encoding="utf-8")
+    report = (TEMPLATES / "report.fa.md.j2").read_text(encoding="utf-8")
+    claims = (PROJECT_ROOT / "reports" / "answers" / f"{name}.claims.yaml").read_text(encoding="utf-8")
+    prose = re.sub(r"\$\$?[^$]+\$\$?|\]\([^)]*\)|{[{%#].*?[}%#]}", "□", text + shown + report + claims, flags=re.DOTALL)
+    prose = "\n".join(line.strip() for line in prose.splitlines())
     assert not re.search("[\u0643\u064a\u0660-\u0669]", prose), "Arabic letters or digits for Persian ones"
     assert not re.search("\u200c[\\s،؛.]|\\s\u200c", prose), "a half-space beside a space or at a word's end"
     assert not re.search(r"[\u0600-\u06ff] ها[ی\s]", prose), "a space where a half-space belongs"
@@ -108,6 +115,7 @@ def test_a_formula_inside_a_sentence_stays_on_its_line(file) -> None:
         assert line.count("$") % 2 == 0, line
 
 
-def test_both_answers_are_there_in_both_languages() -> None:
+def test_both_answers_are_there_in_both_languages_with_what_was_measured() -> None:
     names = sorted(path.name for path in (PROJECT_ROOT / "reports" / "answers").iterdir())
-    assert names == ["batch-norm.en.md", "batch-norm.fa.md", "gan.en.md", "gan.fa.md"]
+    kinds = ("claims.yaml", "en.md", "fa.md", "shown.en.md", "shown.fa.md")
+    assert names == [f"{question}.{kind}" for question in ("batch-norm", "gan") for kind in kinds]

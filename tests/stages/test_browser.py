@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +13,7 @@ from tests.stages.test_ui import free_port, ui_of
 from tests.sweeps.sweeping import FOUR, SWEEP
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 
@@ -25,22 +22,11 @@ SECONDS = 40
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(chromium: Browser) -> Page:
     """A page in a browser that has never seen MLflow."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail("Playwright is not installed: python -m pip install -e '.[dev]'")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.fail("there is no Chromium on the PATH: apt-get install chromium")
-    as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # which Chromium's sandbox refuses
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"] * as_root)
-        opened = browser.new_page(viewport={"width": 1600, "height": 2400})
-        opened.set_default_timeout(SECONDS * 1000)
-        yield opened
-        browser.close()
+    opened = chromium.new_page(viewport={"width": 1600, "height": 2400})
+    opened.set_default_timeout(SECONDS * 1000)
+    return opened
 
 
 def test_the_printed_link_shows_every_run_of_the_sweep_and_compare_works(home: Path, page: Page) -> None:

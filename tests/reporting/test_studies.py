@@ -1,0 +1,127 @@
+"""Verdicts follow the figures, and the pages are what they should be."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pipeline.config import PROJECT_ROOT
+from pipeline.metrics.statistics import Estimate
+from pipeline.reporting import batch_norm_claims, claims, gan_claims
+from pipeline.reporting.html import mathml, page
+from pipeline.reporting.render import left_to_right, persian, render_text
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+def gradients(last: float) -> pd.DataFrame:
+    """Three seeds; the saturating gradient ends at `last` times its first norm, the other at twice."""
+    return pd.DataFrame(
+        {
+            "seed": seed,
+            "step": step,
+            "loss": loss,
+            "norm": 1 + 0.01 * seed if step == 0 else {"saturating": last, "non-saturating": 2.0}[loss],
+            "accepted": 0.01,
+        }
+        for seed in range(3)
+        for step in (0, 100)
+        for loss in ("saturating", "non-saturating")
+    )
+
+
+def test_a_verdict_follows_the_figures() -> None:
+    vanished = gan_claims.vanishes({"gradients": gradients(0.001)})
+    assert vanished.holds
+    assert vanished.values["saturating"].startswith("0.000990 ×/÷ ") or vanished.values["saturating"].startswith(
+        "0.00099"
+    )
+    assert not gan_claims.vanishes({"gradients": gradients(0.9)}).holds
+
+
+def rates(batch: float, bare: float) -> pd.DataFrame:
+    """Steps to the target at the better of two rates; at the other it is never reached."""
+    return pd.DataFrame(
+        {
+            "seed": seed,
+            "net": "deep",
+            "arm": arm,
+            "rate": rate,
+            "ms": 2.0 if arm == "batch" else 1.0,
+            "limit": 200,
+            "choice": 0.5,
+            **{f"{half}_0.8": (steps + seed if rate == 0.1 else np.nan) for half in ("chosen", "measured")},
+        }
+        for seed in range(4)
+        for arm, steps in (("none", 190.0), ("he", bare), ("batch", batch), ("group", 100.0), ("frozen", 100.0))
+        for rate in (0.01, 0.1)
+    )
+
+
+def test_tuned_is_compared_with_tuned() -> None:
+    claim = batch_norm_claims.faster({"rates": rates(batch=50, bare=150)}, "deep")
+    assert claim.holds
+    assert claim.values["bare_rate"] == "0.1"
+    assert float(claim.values["steps"].split()[0]) == pytest.approx(150 / 50, rel=0.05)
+    assert float(claim.values["seconds"].split()[0]) == pytest.approx(150 / 50 / 2, rel=0.05), "its steps take longer"
+    assert not batch_norm_claims.faster({"rates": rates(batch=150, bare=50)}, "deep").holds
+
+
+def test_a_ratio_is_a_geometric_mean_with_the_factor_of_its_interval() -> None:
+    found = claims.ratio([2.0, 8.0], [1.0, 2.0])
+    assert found.mean == pytest.approx(8**0.5)
+    assert claims.surely_above(Estimate(2.0, 1.5, 5), 1)
+    assert not claims.surely_above(Estimate(2.0, 2.5, 5), 1)
+    assert claims.times(Estimate(2560.4, 1.05, 5)) == "2,560 ×/÷ 1.05 (n = 5)"
+    assert claims.times(Estimate(0.04991, None, 1)) == "0.0499 (n = 1)"
+
+
+@pytest.mark.parametrize("study", ["gan", "batch-norm"])
+def test_every_claim_has_words_in_both_languages(study: str) -> None:
+    words = yaml.safe_load((PROJECT_ROOT / "reports" / "answers" / f"{study}.claims.yaml").read_text(encoding="utf-8"))
+    module = gan_claims if study == "gan" else batch_norm_claims
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
+    named = set(re.findall(r'Claim\(\s*f?"(\w+)', source)) - {"faster_"}
+    if study == "batch-norm":
+        named |= {f"faster_{net}" for net in ("sigmoid", "deep", "residual", "shallow")}
+    assert set(words) == named
+    for claim in words.values():
+        assert set(claim) == {"en", "fa", "measured_en", "measured_fa"}
+        wanted = [set(re.findall(r"{{ (\w+) }}", claim[f"measured_{language}"])) for language in ("en", "fa")]
+        assert wanted[0] == wanted[1], "the same figures in both languages"
+        assert "|" not in "".join(claim.values()), "it would end the cell of a table"
+
+
+def test_a_page_needs_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "one.png").write_bytes(PIXEL)
+    text = "# Title\n\nA formula $\\log(1 - D)$.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n![One](figures/one.png)\n"
+    found = page(text, "fa", "Title", tmp_path)
+    assert '<html lang="fa" dir="rtl">' in found
+    assert '<math dir="ltr"' in found
+    assert f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}" in found
+    assert '<div class="table"><table>' in found
+    assert "\\log" not in found
+    assert not re.search(r'(src|href)="(?!data:|#)', found), "nothing is fetched"
+    with pytest.raises(FileNotFoundError):
+        page("![Gone](figures/gone.png)", "en", "Title", tmp_path)
+
+
+def test_a_formula_that_cannot_be_set_stops_the_build() -> None:
+    assert "<mfrac>" in mathml(r"\tfrac12", {"display_mode": True})
+    with pytest.raises(ValueError, match="notacommand"):
+        mathml(r"\notacommand{x}", {})
+
+
+def test_figures_keep_their_order_inside_persian() -> None:
+    assert persian("12,345.6%") == "۱۲٬۳۴۵٫۶٪"
+    assert left_to_right("0.5 ± 0.1") == '<bdi dir="ltr">0.5 ± 0.1</bdi>'
+    assert render_text("{{ c.one | persian }}", {"c": {"one": 12}}) == "۱۲"

@@ -1,0 +1,114 @@
+"""The experiments on batch normalization compare what they say, and nothing else."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.config import BatchNormStudy
+from pipeline.data.store import ImageStore
+from pipeline.models.normalized import ARMS, set_training
+from pipeline.studies import batch_norm_batches, batch_norm_probes, batch_norm_start
+from pipeline.studies.batch_norm_training import NETS, Course, correct, network, rates_of, train
+from pipeline.studies.measured import Digits
+
+CPU = torch.device("cpu")
+SMALL = BatchNormStudy(seeds=(0,), images=300, batch_size=16, steps=10, every=5, depth=4, width=8, depths=(2, 20))
+
+
+@pytest.fixture(scope="module")
+def studied(digits: ImageStore) -> Digits:
+    return Digits.of(digits, 0.1, SMALL.images, CPU)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_all_arms_but_one_begin_with_the_same_weights(net: str, studied: Digits) -> None:
+    weights = {arm: network(net, arm, SMALL, 0, studied).weights for arm in ARMS}
+    for arm in ("batch", "group", "frozen", "noisy"):
+        assert all(torch.equal(a, b) for a, b in zip(weights[arm], weights["he"], strict=True)), arm
+    assert not torch.equal(weights["none"][0], weights["he"][0])
+    assert not torch.equal(network(net, "he", SMALL, 1, studied).weights[0], weights["he"][0])
+
+
+def test_frozen_statistics_stay_and_others_move(studied: Digits) -> None:
+    for arm, moves in (("frozen", False), ("batch", True)):
+        model = network("shallow", arm, SMALL, 0, studied)
+        norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+        assert norm.running_mean is not None
+        before = norm.running_mean.clone()
+        train(model, 0.1, 3, 3, 16, 0, studied)
+        assert torch.equal(before, norm.running_mean) is not moves
+        if not moves:
+            assert before.abs().sum() > 0
+
+
+def test_a_training_is_the_same_twice_and_stops_when_it_diverges(studied: Digits) -> None:
+    courses = [train(network("deep", "noisy", SMALL, 0, studied), 0.1, 10, 5, 16, 0, studied) for _ in range(2)]
+    assert courses[0].chosen == courses[1].chosen
+    assert courses[0].measured == courses[1].measured
+    assert courses[0].steps == [5, 10]
+    wild = train(network("deep", "he", SMALL, 0, studied), 1e6, 10, 5, 16, 0, studied)
+    assert wild.diverged
+    assert not wild.finite
+    assert wild.steps[-1] < 10
+
+
+def test_the_first_step_with_an_accuracy() -> None:
+    course = Course([5, 10, 15], [0.1, 0.5, 0.9], [0.2, 0.4, 0.8], seconds=0.3, finite=True)
+    assert course.first(course.chosen, 0.5) == 10
+    assert course.first(course.measured, 0.5) == 15
+    assert math.isnan(course.first(course.measured, 0.95))
+    assert course.ms_a_step == pytest.approx(20)
+
+
+def test_learning_rates_are_spread_evenly_over_their_range() -> None:
+    rates = rates_of(BatchNormStudy())
+    assert len(rates) == 8
+    assert rates[0] == 0.001
+    assert rates[-1] == 10
+    ratios = [b / a for a, b in pairwise(rates)]
+    assert max(ratios) / min(ratios) < 1.01
+
+
+def test_weights_before_a_normalization_have_no_scale_and_folding_changes_nothing(studied: Digits) -> None:
+    tables = batch_norm_start.measure(SMALL, 0, studied, CPU).tables
+    (scale,) = tables["scale"].itertuples()
+    assert scale.output_change < 1e-3
+    assert scale.gradient_ratio == pytest.approx(0.1, rel=0.01)
+    cost = tables["cost"].set_index("arm")
+    assert cost.loc["batch", "folded_difference"] < 1e-5
+    assert cost.loc["batch", "bytes"] > cost.loc["he", "bytes"]
+    depth = tables["depth"].set_index(["kind", "layers"])["log_ratio"]
+    assert depth["batch", 20] > 2.5, "gradients of deep plain networks explode with batch normalization"
+    assert abs(depth["he", 20]) < 2
+
+
+def test_statistics_taken_anew_leave_the_weights_alone(studied: Digits) -> None:
+    model = network("shallow", "batch", SMALL, 0, studied)
+    train(model, 0.1, 5, 5, 16, 0, studied)
+    anew = batch_norm_batches.precise(model, studied)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), anew.parameters(), strict=True))
+    one, other = (next(m for m in net.modules() if isinstance(m, nn.BatchNorm2d)) for net in (model, anew))
+    assert not torch.equal(one.running_mean, other.running_mean)
+    plain = network("shallow", "he", SMALL, 0, studied)
+    right = correct(plain, studied.test, studied.test_labels).float().mean().item()
+    assert batch_norm_batches.accuracies(plain, 16, studied)["precise"] == pytest.approx(right)
+
+
+def test_looking_at_a_network_does_not_change_it(studied: Digits) -> None:
+    model = network("deep", "batch", SMALL, 0, studied)
+    set_training(model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images, labels = studied.images[:16], studied.labels[:16]
+    found = batch_norm_probes.along_gradient(model, images, labels) | batch_norm_probes.layer_shift(
+        model, images, labels
+    )
+    batch_norm_probes.layer_means(model, images)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert found["least"] <= found["greatest"]
+    assert -1 <= found["cosine"] <= 1
+    assert found["bend"] > 0

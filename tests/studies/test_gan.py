@@ -1,0 +1,98 @@
+"""The experiments on the generator's loss measure what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg, stats
+
+from pipeline.config import GanStudy
+from pipeline.data.store import ImageStore
+from pipeline.models.gan import Discriminator, Generator
+from pipeline.studies import gan_gradients, gan_losses, gan_toys
+from pipeline.studies.digit_judge import frechet
+from pipeline.studies.gan_training import arms
+from pipeline.studies.measured import Digits
+
+CPU = torch.device("cpu")
+SMALL = GanStudy(
+    seeds=(0,), images=300, hidden=16, warm_steps=5, probe_steps=60, draws=30, steps=3, head_start=10, toy_steps=50
+)
+
+
+@pytest.fixture(scope="module")
+def studied(digits: ImageStore) -> Digits:
+    return Digits.of(digits, 0.1, SMALL.images, CPU)
+
+
+def test_weights_are_the_derivatives_of_the_losses() -> None:
+    logits = torch.linspace(-30, 30, 61, dtype=torch.float64, requires_grad=True)
+    for name, loss in gan_losses.LOSSES.items():
+        (gradient,) = torch.autograd.grad(loss(logits) * len(logits), logits)
+        torch.testing.assert_close(gradient, gan_losses.WEIGHTS[name](logits.detach()), atol=1e-8, rtol=1e-6)
+
+
+def test_losses_written_from_the_logit_are_exact_and_through_the_sigmoid_they_break(studied: Digits) -> None:
+    table = gan_losses.measure(SMALL, 0, studied, CPU).tables["closed_form"].set_index(["number", "form", "loss"])
+    for loss in gan_losses.LOSSES:
+        assert table.loc[("float64", "softplus of the logit", loss), "error"] < 1e-8
+        assert table.loc[("float32", "softplus of the logit", loss), "broken"] == 0
+        naive = table.loc[("float32", "log of the sigmoid", loss)]
+        assert naive["broken"] > 0.3
+        assert abs(naive["first"]) == pytest.approx(16.6, abs=0.1)  # σ(a) is 1 in float32 from there on
+
+
+def test_probes_agree_with_the_closed_form_and_with_the_predicted_ratio(studied: Digits) -> None:
+    table = gan_gradients.measure(SMALL, 0, studied, CPU).tables["gradients"]
+    assert table["error"].max() < 1e-4
+    assert table["step"].max() == SMALL.probe_steps
+    last = table[table["step"] == SMALL.probe_steps].set_index("loss")
+    ratio = last.loc["non-saturating", "norm"] / last.loc["saturating", "norm"]
+    assert 0.5 < ratio / last.loc["saturating", "predicted_ratio"] < 2
+    assert (table[table["step"] == 0]["discriminator_loss"] > table["discriminator_loss"].min()).all()
+
+
+def test_disturbing_a_discriminator_leaves_it_as_it_was() -> None:
+    frozen, judge = Generator((1, 8, 8), hidden=8), Discriminator((1, 8, 8), 8)
+    before = [parameter.detach().clone() for parameter in judge.parameters()]
+    table = gan_gradients.disturbed(frozen, judge, 5, torch.Generator().manual_seed(0))
+    assert all(torch.equal(a, b) for a, b in zip(before, judge.parameters(), strict=True))
+    assert len(table) == 5
+    assert table["saturating"].nunique() == 5
+
+
+def test_the_hill_index_knows_heavy_tails_from_light_ones() -> None:
+    draws = np.random.default_rng(0)
+    assert gan_gradients.hill_index(draws.standard_cauchy(20_000)) == pytest.approx(1, abs=0.1)
+    assert gan_gradients.cauchy_index(20_000, 0) == pytest.approx(1, abs=0.1)
+    assert gan_gradients.hill_index(draws.standard_normal(20_000)) > 3
+    assert gan_gradients.hill_index(stats.t(3).rvs(20_000, random_state=draws)) == pytest.approx(3, abs=0.6)
+
+
+def test_the_frechet_distance_is_that_of_the_textbook() -> None:
+    draws = np.random.default_rng(0)
+    one = draws.normal(size=(500, 6)) @ draws.normal(size=(6, 6))
+    other = 1 + draws.normal(size=(500, 6)) @ draws.normal(size=(6, 6))
+    c1, c2 = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
+    shift = np.square(one.mean(0) - other.mean(0)).sum()
+    expected = shift + np.trace(c1 + c2 - 2 * linalg.sqrtm(c1 @ c2).real)
+    assert frechet(torch.tensor(one), torch.tensor(other)) == pytest.approx(expected, rel=1e-6)
+    assert frechet(torch.tensor(one), torch.tensor(one)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_arms_are_pairs_that_differ_in_the_loss_alone() -> None:
+    pairs: dict[tuple[object, ...], set[str]] = {}
+    for arm in arms(1000):
+        pairs.setdefault((arm.optimizer, arm.head_start, arm.discriminator_steps), set()).add(arm.loss)
+    assert len(pairs) == 12
+    assert all(losses == set(gan_losses.LOSSES) for losses in pairs.values())
+
+
+def test_only_the_non_saturating_loss_moves_a_line_that_is_told_apart(studied: Digits) -> None:
+    tables = gan_toys.measure(SMALL, 0, studied, CPU).tables
+    left = tables["lines"].set_index("loss")["left"]
+    assert left["saturating"] > 0.9
+    assert left["non-saturating"] < left["saturating"]
+    start = tables["fixed_point"].set_index(["loss", "start"])["drift"]
+    assert start.xs(0.0, level="start").max() < 0.2
