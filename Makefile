@@ -107,7 +107,7 @@ doctor: $(READY) ## what is installed and stored here, and what is wrong with it
 	@$(PIPELINE) doctor $(ENGINE_OPTIONS) $(ARGS)
 
 test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
-	$(BIN)/python -m pytest $(if $(ALL),-m '')
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(ALL),-m '')
 
 lint: $(READY) ## style, types, and the arrows between the rooms
 	$(BIN)/ruff check .

@@ -90,11 +90,9 @@ def test_a_value_that_the_template_needs_and_nobody_gives_stops_the_build() -> N
         render("report.en.md.j2", {})
 
 
-@pytest.mark.parametrize(
-    "file", sorted((PROJECT_ROOT / "reports" / "answers").glob("[!.]*[mn].fa.md")), ids=lambda f: f.name
-)
-def test_persian_is_set_as_persian(file) -> None:
-    text = file.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["gan", "batch-norm"])
+def test_persian_is_set_as_persian(name: str) -> None:
+    text = (PROJECT_ROOT / "reports" / "answers" / f"{name}.fa.md").read_text(encoding="utf-8")
     assert text.startswith('<div dir="rtl">\n\n')
     assert text.endswith("\n\n</div>\n")
     shown = (PROJECT_ROOT / "reports" / "answers" / f"{name}.shown.fa.md").read_text(encoding="utf-8")
