@@ -110,9 +110,12 @@ def study_context(study: str, store: TrackingStore, part: Part | None, pictures:
 
 def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
     """The written answers, what the experiments showed, and the tables of claims, in one language."""
-    answers, shown, tables = {}, {}, {}
+    answers: dict[str, str] = {}
+    shown: dict[str, str | None] = {}
+    tables: dict[str, list[dict[str, object]] | None] = {}
     for study, context in studies.items():
         answers[study] = (ANSWERS / f"{study}.{language}.md").read_text(encoding="utf-8")
+        shown[study] = tables[study] = None
         if context is None:
             continue
         found: list[claims.Claim] = context["claims"]

@@ -21,7 +21,8 @@ SEEN = """() => ({
     .filter(e => /\\$|\\\\[a-z]+/.test([...e.childNodes].filter(n => n.nodeType === 3).map(n => n.data).join('')))
     .map(e => e.textContent),
   tooWide: [...document.querySelectorAll('body > *, body > div > *')]
-    .filter(e => e.getBoundingClientRect().width > window.innerWidth + 1).map(e => e.tagName + e.className),
+    .filter(e => !e.matches('.table > table') && e.getBoundingClientRect().width > window.innerWidth + 1)
+    .map(e => e.tagName + e.className),
   page: document.documentElement.scrollWidth - window.innerWidth,
   direction: getComputedStyle(document.body).direction,
   background: getComputedStyle(document.body).backgroundColor,
