@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.config import BatchNormStudy, Config, GanStudy, Run
+from pipeline.config import Config, Run
 from pipeline.console import say
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
 from pipeline.stages.trials import describe, run_missing
+from pipeline.study_config import BatchNormStudy, GanStudy
 from pipeline.sweeps.plan import study_trials
 from pipeline.tracking.store import TrackingStore, open_store
 

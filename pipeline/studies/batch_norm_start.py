@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pipeline.config import BatchNormStudy
 from pipeline.models.normalized import Classifier, set_training
 from pipeline.studies.batch_norm_training import network
 from pipeline.studies.measured import Digits, Measured, seeded
+from pipeline.study_config import BatchNormStudy
 from pipeline.training.randomness import generator
 
 WIDE = 128  # units of the layers whose gradients are looked at: the theory is that of wide layers

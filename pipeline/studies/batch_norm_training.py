@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from pipeline.config import BatchNormStudy
 from pipeline.models.normalized import Classifier, freeze_statistics, set_training
 from pipeline.studies.measured import Digits, seeded
+from pipeline.study_config import BatchNormStudy
 from pipeline.training.randomness import generator
 
 NETS = {

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import BatchNormStudy, Config, DenoisingTraining, GanStudy, Run, Training
+from pipeline.config import Config, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
+from pipeline.study_config import BatchNormStudy, GanStudy
 from pipeline.sweeps.claims import trials_folder
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.tracking import keys

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import BatchNormStudy
 from pipeline.data.store import ImageStore
 from pipeline.models.normalized import ARMS, set_training
 from pipeline.studies import batch_norm_batches, batch_norm_probes, batch_norm_start
 from pipeline.studies.batch_norm_training import NETS, Course, correct, network, rates_of, train
 from pipeline.studies.measured import Digits
+from pipeline.study_config import BatchNormStudy
 
 CPU = torch.device("cpu")
 SMALL = BatchNormStudy(seeds=(0,), images=300, batch_size=16, steps=10, every=5, depth=4, width=8, depths=(2, 20))

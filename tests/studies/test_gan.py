@@ -7,13 +7,13 @@ import pytest
 import torch
 from scipy import linalg, stats
 
-from pipeline.config import GanStudy
 from pipeline.data.store import ImageStore
 from pipeline.models.gan import Discriminator, Generator
 from pipeline.studies import gan_gradients, gan_losses, gan_toys
 from pipeline.studies.digit_judge import frechet
 from pipeline.studies.gan_training import arms
 from pipeline.studies.measured import Digits
+from pipeline.study_config import GanStudy
 
 CPU = torch.device("cpu")
 SMALL = GanStudy(
