@@ -62,11 +62,12 @@ def gradients(table: pd.DataFrame) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = new_figure(9, 3.6)
         left, right = figure.subplots(1, 2)
-        named = table.assign(loss=table["loss"].map(LOSS_NAMES), step=table["step"] + 1)
+        # On a logarithm an interval stays where the norms are: above 0.
+        named = table.assign(loss=table["loss"].map(LOSS_NAMES), step=table["step"] + 1, size=np.log10(table["norm"]))
         sns.lineplot(
-            named, x="step", y="norm", hue="loss", style="loss", errorbar=interval, palette="colorblind", ax=left
+            named, x="step", y="size", hue="loss", style="loss", errorbar=interval, palette="colorblind", ax=left
         )
-        left.set(xscale="log", yscale="log", xlabel="steps of the discriminator + 1", ylabel="norm of the gradient")
+        left.set(xscale="log", xlabel="steps of the discriminator + 1", ylabel="log₁₀ of the gradient's norm")
         norms = table.pivot_table(index=["seed", "step"], columns="loss", values="norm")
         predicted = selected(table, loss="non-saturating").set_index(["seed", "step"])["predicted_ratio"]
         measured = norms["non-saturating"] / norms["saturating"]
