@@ -40,9 +40,14 @@ Pipeline = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(autouse=True)
-def no_other_tests_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow puts the store that a process opened into the environment, where the next test would find it."""
+def no_other_tests_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process keeps in its environment which store it opened and how patient it is: not for the next test."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")
