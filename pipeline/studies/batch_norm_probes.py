@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.models.normalized import Classifier, set_training
-from pipeline.studies.batch_norm_training import TARGETS, network, train
+from pipeline.studies.batch_norm_training import network, train
 from pipeline.studies.measured import Digits, Measured, seeded
 from pipeline.study_config import BatchNormStudy
 from pipeline.training.randomness import generator
@@ -37,12 +37,7 @@ def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.d
         for rate in RATES:
             model = network(NET, arm, settings, seed, digits)
             course = train(model, rate, settings.steps, settings.every, settings.batch_size, seed, digits)
-            firsts = {
-                f"{half}_{target:g}": course.first(accuracies, target)
-                for target in TARGETS
-                for half, accuracies in (("chosen", course.chosen), ("measured", course.measured))
-            }
-            noise.append({"arm": arm, "rate": rate, **firsts})
+            noise.append({"arm": arm, "rate": rate, **course.firsts})
     return Measured({"probes": pd.DataFrame(probes), "noise": pd.DataFrame(noise)})
 
 

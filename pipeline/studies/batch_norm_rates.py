@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from pipeline.studies.batch_norm_training import NETS, TARGETS, network, rates_of, train
+from pipeline.studies.batch_norm_training import NETS, network, rates_of, train
 from pipeline.studies.measured import Digits, Measured
 from pipeline.study_config import BatchNormStudy
 
@@ -24,17 +24,12 @@ def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.d
             for rate in rates_of(settings):
                 model = network(name, arm, settings, seed, digits)
                 course = train(model, rate, settings.steps, settings.every, settings.batch_size, seed, digits)
-                firsts = {
-                    f"{half}_{target:g}": course.first(accuracies, target)
-                    for target in TARGETS
-                    for half, accuracies in (("chosen", course.chosen), ("measured", course.measured))
-                }
                 rows.append(
                     {
                         "net": name,
                         "arm": arm,
                         "rate": rate,
-                        **firsts,
+                        **course.firsts,
                         "final": course.measured[-1],
                         "choice": course.chosen[-1],
                         "ms": course.ms_a_step,

@@ -63,6 +63,12 @@ class Course:
         """Not finite at the end, or no better than guessing."""
         return not self.finite or self.measured[-1] < WORST
 
+    @property
+    def firsts(self) -> dict[str, float]:
+        """chosen_T and measured_T: the first step looked at with the accuracy T on either half, for every target."""
+        halves = {"chosen": self.chosen, "measured": self.measured}
+        return {f"{half}_{t:g}": self.first(accuracies, t) for t in TARGETS for half, accuracies in halves.items()}
+
     def first(self, accuracies: list[float], target: float) -> float:
         """First step looked at with at least that accuracy; nan if there is none."""
         return next((s for s, a in zip(self.steps, accuracies, strict=True) if a >= target), math.nan)

@@ -159,9 +159,3 @@ def hill_index(values: Sequence[float], tail: float = TAIL) -> float:
     deviations = np.sort(np.abs(np.asarray(values) - np.median(values)))[::-1]
     count = max(2, int(tail * len(deviations)))
     return float(1 / np.mean(np.log(deviations[:count] / deviations[count])))
-
-
-def cauchy_index(draws: int, seed: int) -> float:
-    """The same of a ratio of independent Gaussians: Arjovsky and Bottou's idealised gradient (2017, theorem 2.6)."""
-    drawn = torch.randn(2, draws, generator=torch.Generator().manual_seed(seed))
-    return hill_index((drawn[0] / drawn[1]).tolist())

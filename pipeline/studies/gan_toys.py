@@ -64,10 +64,8 @@ def play(
     each: int,
 ) -> None:
     """Train a pair: the discriminator `ahead` steps first, then `each` per step of the generator."""
-    for _ in range(ahead):
-        descend_discriminator(other, others, real(BATCH, source), generated(net, BATCH, source).detach())
-    for _ in range(steps):
-        for _ in range(each):
+    for step in range(steps):
+        for _ in range(each if step else ahead + each):
             descend_discriminator(other, others, real(BATCH, source), generated(net, BATCH, source).detach())
         own.zero_grad()
         loss(other(generated(net, BATCH, source))).backward()

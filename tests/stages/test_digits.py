@@ -20,7 +20,7 @@ from tests.data.digits import Writing, written
 
 
 @pytest.fixture
-def test_digits(digits: ImageStore) -> tuple[np.ndarray, np.ndarray]:
+def measured_digits(digits: ImageStore) -> tuple[np.ndarray, np.ndarray]:
     """Images (360, 28, 28) and labels (360,) that the demo's classifiers are measured on."""
     part = digits.split("test")
     return np.array(digits.images[part.start : part.stop, 0]), np.array(digits.labels[part.start : part.stop])
@@ -53,9 +53,9 @@ def test_a_labelled_csv_gives_the_accuracy_that_was_recorded(
 
 
 def test_an_unlabelled_csv_becomes_a_submission(
-    trained_home: Path, tmp_path: Path, test_digits: tuple[np.ndarray, np.ndarray]
+    trained_home: Path, tmp_path: Path, measured_digits: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    images, labels = test_digits
+    images, labels = measured_digits
     for name, shown in {"test.csv": images, "inverted.csv": 255 - images}.items():
         content = written(labels, shown.reshape(len(shown), -1), Writing(names="pixel0", label="none"))
         (tmp_path / name).write_bytes(content)
@@ -76,10 +76,10 @@ def test_an_unlabelled_csv_becomes_a_submission(
 def test_pictures_are_brought_to_the_classifiers_form(
     trained_home: Path,
     tmp_path: Path,
-    test_digits: tuple[np.ndarray, np.ndarray],
+    measured_digits: tuple[np.ndarray, np.ndarray],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    images, _ = test_digits
+    images, _ = measured_digits
     (tmp_path / "in").mkdir()
     for k in range(10):
         image = Image.fromarray(images[k])
