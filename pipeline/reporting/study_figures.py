@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -25,6 +26,12 @@ ARM_NAMES = {
     "noisy": "batch norm and noise",
 }
 NET_NAMES = {"sigmoid": "sigmoid", "shallow": "shallow plain", "deep": "deep plain", "residual": "deep with skips"}
+
+
+def lines(table: pd.DataFrame, ax: Axes, x: str, y: str, hue: str, style: str = "", **options: bool) -> None:
+    """Means with 95 % t-intervals over seeds, a line a value of `hue`, dashed by `style` or by the same."""
+    shown = {"errorbar": interval, "palette": "colorblind", **options}
+    sns.lineplot(table, x=x, y=y, hue=hue, style=style or hue, ax=ax, **shown)
 
 
 def gan_figures(tables: Tables, samples: Mapping[str, NDArray[np.uint8]]) -> dict[str, Figure]:
@@ -64,9 +71,7 @@ def gradients(table: pd.DataFrame) -> Figure:
         left, right = figure.subplots(1, 2)
         # On a logarithm an interval stays where the norms are: above 0.
         named = table.assign(loss=table["loss"].map(LOSS_NAMES), step=table["step"] + 1, size=np.log10(table["norm"]))
-        sns.lineplot(
-            named, x="step", y="size", hue="loss", style="loss", errorbar=interval, palette="colorblind", ax=left
-        )
+        lines(named, left, "step", "size", "loss")
         left.set(xscale="log", xlabel="steps of the discriminator + 1", ylabel="log₁₀ of the gradient's norm")
         norms = table.pivot_table(index=["seed", "step"], columns="loss", values="norm")
         predicted = selected(table, loss="non-saturating").set_index(["seed", "step"])["predicted_ratio"]
@@ -104,16 +109,14 @@ def training(table: pd.DataFrame) -> Figure:
         axes = figure.subplots(1, 3, sharey=True)
         named = table.assign(loss=table["loss"].map(LOSS_NAMES)).rename(columns={"head_start": "head start"})
         for ax, optimizer in zip(axes, ("sgd", "momentum", "adam"), strict=True):
-            sns.lineplot(
+            lines(
                 selected(named, optimizer=optimizer),
-                x="step",
-                y="distance",
-                hue="loss",
+                ax,
+                "step",
+                "distance",
+                "loss",
                 style="head start",
-                errorbar=interval,
-                palette="colorblind",
                 legend=optimizer == "sgd",
-                ax=ax,
             )
             distance = "Fréchet distance, our classifier's features"
             ax.set(title=optimizer, xlabel="steps of the generator", ylabel=distance)
@@ -154,18 +157,7 @@ def rates(table: pd.DataFrame) -> Figure:
         axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
         named = table.assign(arm=table["arm"].map(ARM_NAMES))
         for number, (ax, net) in enumerate(zip(axes, NET_NAMES, strict=True)):
-            sns.lineplot(
-                selected(named, net=net),
-                x="rate",
-                y="final",
-                hue="arm",
-                style="arm",
-                markers=True,
-                errorbar=interval,
-                palette="colorblind",
-                legend=number == 0,
-                ax=ax,
-            )
+            lines(selected(named, net=net), ax, "rate", "final", "arm", markers=True, legend=number == 0)
             ax.set(xscale="log", title=NET_NAMES[net], xlabel="learning rate", ylabel="accuracy at the end")
         axes[0].legend(fontsize=7)
         return figure
@@ -179,18 +171,7 @@ def batches(table: pd.DataFrame) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = new_figure(9, 3.6)
         for ax, budget in zip(figure.subplots(1, 2, sharey=True), ("images", "steps"), strict=True):
-            sns.lineplot(
-                selected(both, budget=budget),
-                x="batch",
-                y="running",
-                hue="arm",
-                style="arm",
-                markers=True,
-                errorbar=interval,
-                palette="colorblind",
-                legend=budget == "images",
-                ax=ax,
-            )
+            lines(selected(both, budget=budget), ax, "batch", "running", "arm", markers=True, legend=budget == "images")
             ax.set(xscale="log", xlabel="batch size", ylabel="test accuracy", title=f"as many {budget} for all sizes")
             sizes = sorted(table["batch"].unique())
             ax.set_xticks(sizes, labels=[str(size) for size in sizes])
@@ -210,9 +191,7 @@ def probes(table: pd.DataFrame) -> Figure:
         left.set(xlabel="step", ylabel="loss; band: along the gradient", yscale="log")
         left.legend(fontsize=7)
         named = table.assign(arm=table["arm"].map(ARM_NAMES))
-        sns.lineplot(
-            named, x="step", y="bend", hue="arm", style="arm", errorbar=interval, palette="colorblind", ax=right
-        )
+        lines(named, right, "step", "bend", "arm")
         right.set(yscale="log", ylabel="turn of the gradient by the way")
         right.legend(fontsize=7)
         return figure
@@ -225,17 +204,7 @@ def depth(table: pd.DataFrame) -> Figure:
         figure = new_figure(5.5, 3.6)
         ax = figure.subplots()
         named = table.assign(kind=table["kind"].map(names), ratio=np.exp(table["log_ratio"]))
-        sns.lineplot(
-            named,
-            x="layers",
-            y="ratio",
-            hue="kind",
-            style="kind",
-            markers=True,
-            errorbar=interval,
-            palette="colorblind",
-            ax=ax,
-        )
+        lines(named, ax, "layers", "ratio", "kind", markers=True)
         ax.set(yscale="log", xlabel="layers", ylabel="gradient norm, first layer by last")
         ax.legend(title=None)
         return figure
