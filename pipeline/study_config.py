@@ -39,7 +39,7 @@ class GanStudy(Study):
     draws: int = 2000
     """Discriminators disturbed by chance, to see how heavy the gradient's tails are."""
 
-    steps: int = 1500
+    steps: int = 600
     """Generator steps of every training."""
 
     head_start: int = 1000
@@ -54,7 +54,7 @@ class GanStudy(Study):
     samples: int = 10_000
     """Generated images for the last score."""
 
-    toy_steps: int = 1000
+    toy_steps: int = 800
     """Generator steps on points in the plane."""
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class BatchNormStudy(Study):
 
     batch_size: int = 64
 
-    steps: int = 200
+    steps: int = 160
     """Steps of a training at each learning rate."""
 
     every: int = 10
@@ -86,7 +86,7 @@ class BatchNormStudy(Study):
     width: int = 12
     """Channels of the convolutional networks."""
 
-    depth: int = 10
+    depth: int = 8
     """Convolutions of the deep ones."""
 
     batch_images: int = 4000

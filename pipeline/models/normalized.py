@@ -14,13 +14,13 @@ ARMS = ("none", "he", "batch", "group", "frozen", "noisy")
 frozen: batch normalization with the statistics of one batch, kept; noisy: batch normalization followed by noise whose
 mean and scale change every step. All but none have the very same first weights."""
 GROUPS = 4
-SIDE = 7  # places of the convolutions in each direction, about
+SIDE = 5  # places of the convolutions in each direction, about
 POOLED = 3
 NOISE = 0.5
 
 
 class Classifier(nn.Module):
-    """Convolutions of one width on 7×7 places, or fully connected layers: (b, 1, side, side) → logits (b, 10).
+    """Convolutions of one width on 6×6 places, or fully connected layers: (b, 1, side, side) → logits (b, 10).
 
     - `arm`: one of `ARMS`.
     - `kind`: "sigmoid" (Ioffe and Szegedy's MNIST network: `depth` layers of 100 sigmoid units), "plain" (`depth` 3×3

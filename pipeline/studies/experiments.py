@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, dict[str, str]] = {
     "gan": {
-        "losses": "pipeline.studies.gan_losses",
-        "gradients": "pipeline.studies.gan_gradients",
         "training": "pipeline.studies.gan_training",
         "toys": "pipeline.studies.gan_toys",
+        "gradients": "pipeline.studies.gan_gradients",
+        "losses": "pipeline.studies.gan_losses",
     },
     "batch-norm": {
         "rates": "pipeline.studies.batch_norm_rates",
-        "batches": "pipeline.studies.batch_norm_batches",
         "probes": "pipeline.studies.batch_norm_probes",
+        "batches": "pipeline.studies.batch_norm_batches",
         "start": "pipeline.studies.batch_norm_start",
     },
 }
-"""Study → experiment → the module whose `measure` does it. Modules are imported when they are run: they bring torch."""
+"""Study → experiment, the longest first → the module whose `measure` does it.
+
+Modules are imported when they are run: they bring torch."""
 
 WITHOUT_CHANCE = ("losses",)
 """Experiments in which nothing is random: one seed is enough."""

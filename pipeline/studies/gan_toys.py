@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.models.gan import Discriminator, PointGenerator, QuadraticDiscriminator, ScaledNormal, ShiftedLine
-from pipeline.studies.gan_gradients import BETAS, descend_discriminator, generated
+from pipeline.studies.gan_gradients import adam, descend_discriminator, descend_generator, generated
 from pipeline.studies.gan_losses import LOSSES
 from pipeline.studies.measured import Digits, Measured, seeded
 from pipeline.study_config import GanStudy
@@ -67,9 +67,7 @@ def play(
     for step in range(steps):
         for _ in range(each if step else ahead + each):
             descend_discriminator(other, others, real(BATCH, source), generated(net, BATCH, source).detach())
-        own.zero_grad()
-        loss(other(generated(net, BATCH, source))).backward()
-        own.step()
+        descend_generator(net, own, loss(other(generated(net, BATCH, source))))
 
 
 def fixed_point_drift(
@@ -100,7 +98,7 @@ def distance_left(loss: Callable[[torch.Tensor], torch.Tensor], steps: int, seed
     net = ShiftedLine(START).to(device)
     source = generator(device, seed, "lines")
     own = torch.optim.SGD(net.parameters(), SGD_RATE)
-    others = torch.optim.Adam(other.parameters(), RATE, BETAS)
+    others = adam(other, RATE)
 
     def real(count: int, source: torch.Generator) -> torch.Tensor:
         along = torch.randn(count, 1, generator=source, device=device)
@@ -125,8 +123,8 @@ def ring_kept(
         chosen = torch.randint(MODES, (count,), generator=source, device=device)
         return centres[chosen] + MODE_STD * torch.randn(count, 2, generator=source, device=device)
 
-    own = torch.optim.Adam(net.parameters(), RATE, BETAS)
-    others = torch.optim.Adam(other.parameters(), RATE, BETAS)
+    own = adam(net, RATE)
+    others = adam(other, RATE)
     play(net, other, own, others, loss, real, steps, source, AHEAD, BETTER)
     with torch.no_grad():
         distance, nearest = torch.cdist(generated(net, POINTS, source), centres).min(dim=1)

@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.models.gan import Discriminator, Generator
 from pipeline.studies.digit_judge import Judge
-from pipeline.studies.gan_gradients import BETAS, descend_discriminator, generated
+from pipeline.studies.gan_gradients import adam, descend_discriminator, descend_generator, generated
 from pipeline.studies.gan_losses import LOSSES
 from pipeline.studies.measured import Digits, Measured, seeded
 from pipeline.study_config import GanStudy
@@ -82,7 +82,7 @@ def trained(
     source = generator(device, seed, "gan training")
     fixed = torch.randn(FIXED, net.latent, generator=source, device=device)
     own = optimizer_of(arm.optimizer, net, settings)
-    others = torch.optim.Adam(other.parameters(), settings.learning_rate, BETAS)
+    others = adam(other, settings.learning_rate)
 
     def step_other() -> None:
         images = generated(net, settings.batch_size, source).detach()
@@ -97,9 +97,7 @@ def trained(
             step_other()
         seen = step % every == 0 or step == settings.steps
         before = flat(net) if seen else None
-        own.zero_grad()
-        LOSSES[arm.loss](other(generated(net, settings.batch_size, source))).backward()
-        own.step()
+        descend_generator(net, own, LOSSES[arm.loss](other(generated(net, settings.batch_size, source))))
         if before is not None:
             gradient = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm().item()
             looks.append(look(net, other, fixed, judge, step, gradient, (flat(net) - before).norm().item()))
@@ -109,7 +107,7 @@ def trained(
 def optimizer_of(name: str, net: nn.Module, settings: GanStudy) -> torch.optim.Optimizer:
     """The generator's optimizer."""
     if name == "adam":
-        return torch.optim.Adam(net.parameters(), settings.learning_rate, BETAS)
+        return adam(net, settings.learning_rate)
     return torch.optim.SGD(net.parameters(), RATES[name], momentum=MOMENTUM if name == "momentum" else 0)
 
 

@@ -97,7 +97,7 @@ def denoising_trials(config: Config, images: ImageStore) -> list[DenoisingTrial]
 
 
 def study_trials(study: str, settings: GanStudy | BatchNormStudy, validation: float, dataset: str) -> list[StudyTrial]:
-    """One trial an experiment and seed, the experiments of one seed together."""
+    """One trial an experiment and seed, the longest experiments first: those side by side then end together."""
     told = asdict(settings)
     seeds = told.pop("seeds")
     return [
@@ -110,8 +110,8 @@ def study_trials(study: str, settings: GanStudy | BatchNormStudy, validation: fl
             training=Training(),
             study=study,
         )
-        for seed in seeds
         for experiment in STUDIES[study]
+        for seed in seeds
         if seed == seeds[0] or experiment not in WITHOUT_CHANCE
     ]
 
