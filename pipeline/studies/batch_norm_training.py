@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pipeline.models.normalized import Classifier, freeze_statistics, set_training
 from pipeline.studies.measured import Digits, seeded
 from pipeline.study_config import BatchNormStudy
+from pipeline.training.build import in_memory_format
 from pipeline.training.randomness import generator
 
 NETS = {
@@ -35,7 +36,7 @@ def network(name: str, arm: str, settings: BatchNormStudy, seed: int, digits: Di
         seeded(seed, "batch norm", name)
         std, mean = (figure.item() for figure in torch.std_mean(digits.images))
         model = Classifier(kind, arm, digits.shape[-1], depth or settings.depth, width or settings.width, mean, std)
-        model.to(digits.images.device, memory_format=torch.channels_last)  # convolutions are faster in it
+        in_memory_format(model, torch.channels_last).to(digits.images.device)
         if arm == "frozen":
             freeze_statistics(model, digits.images[:256])
     return model
