@@ -15,6 +15,7 @@ import pytest
 from pipeline.config import PROJECT_ROOT, Data, Run
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore
+from tests.warm import TIMEOUT, run_warm
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -106,16 +107,18 @@ def pipeline(home: Path) -> Pipeline:
 
 
 def run_pipeline(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m pipeline …` with its output captured."""
+    """`python -m pipeline …` with its output captured. Ray wants a process that nobody has forked."""
     # MLflow sets this variable to the store that this process has opened.
     inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    if "--run.engine=ray" not in arguments:
+        return run_warm(arguments, {**inherited, **environment})
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
         cwd=PROJECT_ROOT,
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=TIMEOUT,
     )
 
 
