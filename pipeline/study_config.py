@@ -89,7 +89,7 @@ class BatchNormStudy(Study):
     depth: int = 8
     """Convolutions of the deep ones."""
 
-    batch_images: int = 4000
+    batch_images: int = 2400
     """Images that a training sees when batch sizes are compared."""
 
     depths: tuple[int, ...] = (5, 10, 20, 40, 80)

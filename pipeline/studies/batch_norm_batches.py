@@ -19,9 +19,7 @@ NET = "shallow"
 ARMS = ("he", "batch", "group")
 SIZES = (2, 4, 8, 32, 128)
 RATE_AT_128 = 0.5
-SAME_STEPS = 100
 PRECISE = 2000  # images that statistics are taken anew from
-SORTED_STEPS = 200
 SORTED_RATE = 0.1
 SORTED_BATCH = 64
 
@@ -38,7 +36,8 @@ def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.d
     rows = []
     for arm in ARMS:
         for size in SIZES:
-            for budget, steps in (("images", max(1, settings.batch_images // size)), ("steps", SAME_STEPS)):
+            budgets = {"images": max(1, settings.batch_images // size), "steps": max(1, settings.steps // 2)}
+            for budget, steps in budgets.items():
                 model = network(NET, arm, settings, seed, digits)
                 train(model, RATE_AT_128 * size / 128, steps, steps, size, seed, digits)
                 rows.append({"arm": arm, "batch": size, "budget": budget, **accuracies(model, size, digits)})
@@ -88,7 +87,7 @@ def after_sorted(arm: str, settings: BatchNormStudy, seed: int, digits: Digits) 
     source = generator(digits.images.device, seed, "sorted")
     optimizer = torch.optim.SGD(model.parameters(), SORTED_RATE)
     of_class = [(digits.labels == k).nonzero().squeeze(1) for k in range(10)]
-    for step in range(SORTED_STEPS):
+    for step in range(settings.steps):
         members = of_class[step % 10]
         chosen = members[torch.randint(len(members), (SORTED_BATCH,), generator=source, device=members.device)]
         optimizer.zero_grad()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import confusion_matrix
-from pipeline.reporting import figures, grids
 from pipeline.studies.measured import Measured
 from pipeline.sweeps.plan import BASELINES
 from pipeline.tracking import keys
@@ -21,6 +20,9 @@ from pipeline.training.build import in_memory_format
 from pipeline.training.classification import ClassificationResult
 from pipeline.training.denoising import DenoisingResult
 from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HARDEST = 30
 
@@ -63,6 +65,8 @@ def record_network(recorder: Recorder, result: ClassificationResult | DenoisingR
 
 def record_classifier(recorder: Recorder, result: ClassificationResult, images: ImageStore) -> None:
     """Final figures, the confusion matrix, the misclassified digits, and the model."""
+    from pipeline.reporting import figures  # brings seaborn, which takes a second to import
+
     recorder.metrics(result.metrics)
     test = images.split("test")
     labels = torch.from_numpy(images.labels[test.start : test.stop]).long()
@@ -92,6 +96,8 @@ def misses(logits: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
 
 def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:
     """The wrong answers, the most confident first."""
+    from pipeline.reporting import grids
+
     wrong = misses(logits, labels)
     worst = wrong.head(HARDEST)
     test = images.split("test")
@@ -104,6 +110,8 @@ def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore
 
 def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: DenoisingTrial, images: ImageStore) -> None:
     """Final figures, those of each image, the ten examples, and the model if there is anything to keep."""
+    from pipeline.reporting import grids
+
     recorder.metrics(result.metrics)
     recorder.text(result.per_image.to_csv(index=False), keys.per_image(trial.variance))
     shown = result.examples
