@@ -13,7 +13,10 @@ from pathlib import Path
 
 from pipeline.config import PROJECT_ROOT
 
-PACKAGES = ["mlflow.store.tracking.sqlalchemy_store", "pipeline.sweeps.engines", "pipeline.stages.report", "tests.warm"]
+PACKAGES = [
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.pytorch", "torch.export", "jsonargparse"),
+    *("pipeline.sweeps.engines", "pipeline.reporting.denoising_figures", "pipeline.stages.report", "tests.warm"),
+]
 TIMEOUT = 300
 
 
