@@ -184,15 +184,17 @@ def test_networks_are_measured_at_every_variance_of_the_sweep_and_only_once(pipe
 
 
 def test_seeds_are_averaged_with_their_interval(pipeline: Pipeline, home: Path) -> None:
-    done = pipeline("all", *DEMO, "--sweep.variances=0.05", "--sweep.seeds=0 1 2", "--classify.seeds=0 1 2")
-    assert done.returncode == 0, done.stderr
+    seeds = ("--sweep.seeds=0 1 2", "--classify.seeds=0 1 2")
+    for stage in ("classify", "sweep", "report"):
+        done = pipeline(stage, *DEMO, "--sweep.variances=0.05", *seeds, "--report.run_missing=false")
+        assert done.returncode == 0, done.stderr
     report = (home / "reports" / "output" / "demo" / "report.en.md").read_text(encoding="utf-8")
     assert re.search(r"\| 0\.05 \| autoencoder \| [\d.]+ ± [\d.]+ dB \(n = 3\) \|", report)
     assert re.search(r"\| cnn \| .* ± [\d.]+ % \(n = 3\) \|", report)
 
 
 def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipeline: Pipeline, home: Path) -> None:
-    sweep = ("sweep", *DEMO, TWO, "--sweep.training.epochs=20")
+    sweep = ("sweep", *DEMO, TWO, "--sweep.training.epochs=8")
     first = subprocess.Popen(
         [sys.executable, "-m", "pipeline", *sweep, f"--run.home={home}"],
         cwd=PROJECT_ROOT,
@@ -220,9 +222,8 @@ def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipe
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epoch", [1, 4])
 def test_a_killed_trial_goes_on_in_its_own_run_to_the_same_result(
-    pipeline: Pipeline, prepared_home: Path, home: Path, tmp_path: Path, epoch: int
+    pipeline: Pipeline, prepared_home: Path, home: Path, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of a training: the same command ends with the very figures of one left in peace."""
     classify = ("classify", "--data.choice=demo", "--classify.settings.width=4", "--classify.training.epochs=8")
@@ -230,19 +231,20 @@ def test_a_killed_trial_goes_on_in_its_own_run_to_the_same_result(
     shutil.copytree(prepared_home, undisturbed)
     assert run_pipeline(*classify, f"--run.home={undisturbed}").returncode == 0
 
-    first = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *classify, f"--run.home={home}", "--run.checkpoint_seconds=0.05"],
-        cwd=PROJECT_ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert first.stdout is not None
-    for line in first.stdout:
-        if f"epoch {epoch} " in line:
-            first.kill()
-            break
-    first.communicate(timeout=60)
-    assert first.returncode == -signal.SIGKILL
+    for epoch in (1, 4):
+        killed = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *classify, f"--run.home={home}", "--run.checkpoint_seconds=0.05"],
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert killed.stdout is not None
+        for line in killed.stdout:
+            if f"epoch {epoch} " in line:
+                killed.kill()
+                break
+        killed.communicate(timeout=60)
+        assert killed.returncode == -signal.SIGKILL
 
     second = pipeline(*classify)
     assert second.returncode == 0, second.stderr

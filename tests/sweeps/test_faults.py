@@ -93,7 +93,7 @@ def port() -> int:
         return int(probe.getsockname()[1])
 
 
-LONG = (*SWEEP, "--sweep.variances=0.05", "--sweep.training.epochs=20")
+LONG = (*SWEEP, "--sweep.variances=0.05", "--sweep.training.epochs=8")
 
 
 @pytest.mark.server
