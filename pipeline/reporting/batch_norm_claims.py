@@ -79,7 +79,7 @@ def faster(tables: Tables, net: str) -> Claim:
         "seconds": times(seconds),
         "bare_rate": f"{arms[bare]['rate'].iloc[0]:g}",
         "batch_rate": f"{arms['batch']['rate'].iloc[0]:g}",
-        "target": f"{TARGET:.0%}",
+        "target": f"{100 * TARGET:.0f} %",
     }
     return Claim(f"faster_{net}", values, surely_above(steps, 1))
 

@@ -49,7 +49,7 @@ def numbers(tables: Tables) -> Claim:
         "numbers",
         {
             "error": f"{stable['error'].max():.1g}",
-            "broken": f"{naive['broken'].max():.0%}",
+            "broken": f"{100 * naive['broken'].max():.0f} %",
             "first": f"{naive['first'].abs().min():.1f}",
         },
         bool(stable["broken"].max() == 0 and naive["broken"].max() > 0),
