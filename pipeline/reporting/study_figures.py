@@ -158,7 +158,8 @@ def rates(table: pd.DataFrame) -> Figure:
         named = table.assign(arm=table["arm"].map(ARM_NAMES))
         for number, (ax, net) in enumerate(zip(axes, NET_NAMES, strict=True)):
             lines(selected(named, net=net), ax, "rate", "final", "arm", markers=True, legend=number == 0)
-            ax.set(xscale="log", title=NET_NAMES[net], xlabel="learning rate", ylabel="accuracy at the end", ylim=(0, 1))
+            ax.set(xscale="log", title=NET_NAMES[net], xlabel="learning rate", ylabel="accuracy at the end")
+            ax.set_ylim(0, 1)
         axes[0].legend(fontsize=7)
         return figure
 
