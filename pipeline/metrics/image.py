@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 
-SSIM_VARIANT = "Gaussian window 11×11, σ=1.5"
 SSIM_RADIUS = 5
 SSIM_SIGMA = 1.5
 

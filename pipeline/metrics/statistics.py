@@ -75,3 +75,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     result = np.empty(len(p_values))
     result[order] = adjusted
     return result.tolist()
+
+
+def hill_index(values: Sequence[float], tail: float = 0.05) -> float:
+    """Index α of the tail P(|x| > t) ∝ t^−α (Hill 1975) from the largest share of deviations from the median.
+
+    1 for a Cauchy distribution; below 2 the variance is infinite; large for light tails.
+    """
+    deviations = np.sort(np.abs(np.asarray(values) - np.median(values)))[::-1]
+    count = max(2, int(tail * len(deviations)))
+    return float(1 / np.mean(np.log(deviations[:count] / deviations[count])))

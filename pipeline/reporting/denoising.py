@@ -86,7 +86,7 @@ def row(run: RunRecord, variance: float, key: str, effective: float, suffix: str
 
 
 def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
-    """Mean and interval over seeds for every variance and model: variances rising, baselines first."""
+    """Mean and interval over seeds for every variance and model: variances rising, and for each of them quality."""
     rows = [
         DenoisingRow(
             model=str(part["model"].iloc[0]),
@@ -101,7 +101,7 @@ def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
         )
         for _, part in results.groupby(["variance", "model"], sort=False)
     ]
-    return sorted(rows, key=lambda row: row.variance)
+    return sorted(rows, key=lambda row: (row.variance, row.psnr.mean))
 
 
 def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.metrics.image import SSIM_VARIANT
+from pipeline.metrics import SSIM_VARIANT
 from pipeline.metrics.statistics import estimate
 from pipeline.reporting.figures import new_figure
 from pipeline.tracking import keys

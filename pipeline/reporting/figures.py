@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
-import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    import torch
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -33,7 +37,7 @@ def confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> Figur
         figure = new_figure(6.2, 5.4)
         ax = figure.subplots()
         counts = pd.DataFrame(matrix.numpy(), index=list(classes), columns=list(classes))
-        mistakes = counts.mask(torch.eye(len(classes), dtype=torch.bool).numpy(), 0)
+        mistakes = counts.mask(np.eye(len(classes), dtype=bool), 0)
         sns.heatmap(mistakes, annot=counts, fmt="d", cmap="rocket_r", linewidths=0.5, cbar=False, ax=ax)
         ax.set(xlabel="predicted", ylabel="true", title=title)
         return figure

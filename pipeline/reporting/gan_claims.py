@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.metrics.statistics import estimate
+from pipeline.metrics.statistics import estimate, hill_index
 from pipeline.reporting.claims import (
     Claim,
     Tables,
@@ -19,7 +19,6 @@ from pipeline.reporting.claims import (
     surely_below,
     times,
 )
-from pipeline.studies.gan_gradients import hill_index
 
 SATURATING, OTHER = "saturating", "non-saturating"
 STUCK = 0.9

@@ -14,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from pipeline.data.store import replace_folder
-from pipeline.metrics.image import SSIM_VARIANT
+from pipeline.metrics import SSIM_VARIANT
 from pipeline.reporting import claims, classification, denoising, denoising_figures, figures
 from pipeline.reporting.batch_norm_claims import batch_norm_claims
 from pipeline.reporting.gan_claims import gan_claims

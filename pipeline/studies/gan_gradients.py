@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
@@ -18,7 +16,6 @@ from pipeline.training.randomness import generator
 BETAS = (0.5, 0.999)
 PROBED = 512  # noise vectors that a gradient is the mean over
 BATCHES = 16  # that its spread is over
-TAIL = 0.05
 DISTURBANCE = 0.05  # of a weight's root mean square
 DISTURBED_BATCH = 16
 
@@ -159,13 +156,3 @@ def disturbed(frozen: Generator, judge: Discriminator, draws: int, source: torch
         for parameter, weight in zip(judge.parameters(), weights, strict=True):
             parameter.copy_(weight)
     return pd.DataFrame(rows)
-
-
-def hill_index(values: Sequence[float], tail: float = TAIL) -> float:
-    """Index α of the tail P(|x| > t) ∝ t^−α (Hill 1975) from the largest share of deviations from the median.
-
-    1 for a Cauchy distribution; below 2 the variance is infinite; large for light tails.
-    """
-    deviations = np.sort(np.abs(np.asarray(values) - np.median(values)))[::-1]
-    count = max(2, int(tail * len(deviations)))
-    return float(1 / np.mean(np.log(deviations[:count] / deviations[count])))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pipeline.data.store import ImageStore
@@ -20,7 +21,7 @@ from pipeline.metrics.classification import (
     confusion_matrix,
 )
 from pipeline.metrics.image import psnr, ssim
-from pipeline.metrics.statistics import bootstrap_interval, estimate, holm, sign_flip_p
+from pipeline.metrics.statistics import bootstrap_interval, estimate, hill_index, holm, sign_flip_p
 
 
 @pytest.fixture
@@ -105,3 +106,10 @@ def test_the_bootstrap_interval_is_the_normal_one_for_many_values() -> None:
     low, high = bootstrap_interval(values)
     error = 1.96 * values.std(ddof=1) / 2000**0.5
     assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.01)
+
+
+def test_the_hill_index_knows_heavy_tails_from_light_ones() -> None:
+    draws = np.random.default_rng(0)
+    assert hill_index(draws.standard_cauchy(20_000)) == pytest.approx(1, abs=0.1)
+    assert hill_index(draws.standard_normal(20_000)) > 3
+    assert hill_index(stats.t(3).rvs(20_000, random_state=draws)) == pytest.approx(3, abs=0.6)
