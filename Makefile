@@ -108,7 +108,7 @@ doctor: $(READY) ## what is installed and stored here, and what is wrong with it
 
 # Half of the time of the slow tests is waiting for servers: more of them run at once than there are cores.
 test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(if $(ALL),4 -m '',auto) --maxschedchunk 1
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(if $(ALL),4 -m '',auto) --dist worksteal
 
 lint: $(READY) ## style, types, and the arrows between the rooms
 	$(BIN)/ruff check .

@@ -40,12 +40,6 @@ TINY_STUDIES = (
 Pipeline = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long tests first: at the end the processes have short ones to share."""
-    long = {"slow", "server", "browser", "cluster"}
-    items.sort(key=lambda item: not any(mark.name in long for mark in item.iter_markers()))
-
-
 @pytest.fixture(autouse=True)
 def no_other_tests_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process keeps in its environment which store it opened and how patient it is: not for the next test."""
