@@ -67,7 +67,7 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## everything on the bundled images, offline, in a few minutes
 	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
-all: $(READY) ## everything: prepare, classify, sweep, report
+all: $(READY) ## everything: prepare, classify, sweep, both studies, report
 	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 prepare: $(READY) ## read MNIST (CSV) and CIFAR-10, once
@@ -106,7 +106,7 @@ server: $(READY) ## an MLflow server for several people or machines
 doctor: $(READY) ## what is installed and stored here, and what is wrong with it
 	@$(PIPELINE) doctor $(ENGINE_OPTIONS) $(ARGS)
 
-# Half of the time of the slow tests is waiting for servers: more of them run at once than there are cores.
+# The slow tests wait for servers and for moments to kill: more of them run at once than there are cores.
 test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(if $(ALL),4 -m '',auto) --dist worksteal
 

@@ -43,7 +43,7 @@ STAGES = {
     "study-gan": Stage("measure why a generator ascends log D(G(z))", ("digits",)),
     "study-batchnorm": Stage("measure whether batch normalization speeds up learning", ("digits",)),
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
-    "all": Stage("prepare, classify, sweep and report, each unless done", catalog.ROLES),
+    "all": Stage("prepare, classify, sweep, the studies and report, each unless done", catalog.ROLES),
     "compare": Stage("print the figures of classifiers and of sweeps side by side"),
     "ui": Stage("compare runs in the MLflow UI"),
     "denoise": Stage(

@@ -13,13 +13,10 @@ from pipeline.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the report step does about stages that have not been run, and where it writes."""
+    """What the report step does about stages that have not been run."""
 
     run_missing: bool = True
     """Run classify and sweep first where the store has no finished run of them; false: report what there is."""
-
-    folder: Path | None = None
-    """Where it goes; default: reports/output, the demo's: reports/output/demo."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,8 +49,6 @@ def run(config: Config) -> None:
 
 def report_folder(config: Config) -> Path:
     """Where the report goes. The demo's has a folder of its own: it must not replace one on the full data."""
-    if config.report.folder is not None:
-        return config.report.folder
     return config.run.output / "demo" if config.data.choice == "demo" else config.run.output
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -38,4 +37,4 @@ def test_the_figures_of_a_readme_are_those_of_the_example(readme: str, language:
 def test_the_picture_of_the_readmes_is_there() -> None:
     for readme in ("README.md", "README.fa.md"):
         for file in re.findall(r"!\[[^]]+\]\(([^)]+)\)", (PROJECT_ROOT / readme).read_text(encoding="utf-8")):
-            assert (PROJECT_ROOT / Path(file)).is_file(), file
+            assert (PROJECT_ROOT / file).is_file(), file
