@@ -16,10 +16,17 @@ class ConvNet(nn.Module):
 
     - `unshuffle`: bring blocks of that many pixels a side into channels first, which leaves fewer places to convolve.
       h and w must be multiples of it.
+    - `dropout`: share of what the last layer sees that is set to zero by chance in training.
     """
 
     def __init__(
-        self, channels: int = 1, classes: int = 10, width: int = 32, stages: int = 2, unshuffle: int = 1
+        self,
+        channels: int = 1,
+        classes: int = 10,
+        width: int = 32,
+        stages: int = 2,
+        unshuffle: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         inputs = channels * unshuffle**2
@@ -29,7 +36,7 @@ class ConvNet(nn.Module):
             layers += [*conv_block(inputs, outputs), *conv_block(outputs, outputs)]
             layers.append(nn.MaxPool2d(2) if stage < stages - 1 else nn.AdaptiveMaxPool2d(1))
             inputs = outputs
-        self.features = nn.Sequential(*layers, nn.Flatten())
+        self.features = nn.Sequential(*layers, nn.Flatten(), *[nn.Dropout(dropout)] * (dropout > 0))
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

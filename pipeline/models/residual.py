@@ -16,10 +16,11 @@ DATA_STD = 0.25  # of pixels from 0 to 1 around 1/2, on CIFAR-10 (0.2512)
 
 
 class UNet(nn.Module):
-    """Convolutions at several scales: (b, inputs, h, w) → (b, outputs, h, w), zero at the start.
+    """Convolutions at several scales, attention at the coarsest: (b, inputs, h, w) → (b, outputs, h, w), zero at first.
 
     Scale k has `widths[k]` channels at 1/2^k of the size; on the way down and up again it has `blocks[k]` residual
-    blocks, the last `middle` of them. Skips are added. Any h and w will do: sides are mirrored up to a multiple.
+    blocks. The last scale has `middle` blocks, each followed by attention. Skips are added. Any h and w will do: sides
+    are mirrored up to a multiple.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class UNet(nn.Module):
         inputs: int,
         outputs: int,
         widths: Sequence[int] = (32, 64, 128),
-        blocks: Sequence[int] = (1, 1),
+        blocks: Sequence[int] = (1, 2),
         middle: int = 2,
     ) -> None:
         super().__init__()
@@ -35,11 +36,13 @@ class UNet(nn.Module):
             raise ValueError(f"blocks {list(blocks)}: one number for each of the widths {list(widths)} but the last")
         steps = list(pairwise(widths))
         self.first = nn.Conv2d(inputs, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(residual_blocks(width, n) for width, n in zip(widths[:-1], blocks, strict=True))
+        self.down = nn.ModuleList(gated_blocks(width, n) for width, n in zip(widths[:-1], blocks, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
-        self.middle = residual_blocks(widths[-1], middle)
+        self.middle = nn.Sequential(
+            *(layer for _ in range(middle) for layer in (GatedBlock(widths[-1]), WindowAttention(widths[-1])))
+        )
         self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
-        self.up = nn.ModuleList(residual_blocks(width, n) for width, n in zip(widths[:-1], blocks, strict=True))
+        self.up = nn.ModuleList(gated_blocks(width, n) for width, n in zip(widths[:-1], blocks, strict=True))
         self.last = nn.Conv2d(widths[0], outputs, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
@@ -62,24 +65,78 @@ class UNet(nn.Module):
         return output[:, :, :h, :w] if right or below else output
 
 
-class ResidualBlock(nn.Module):
-    """ReLU, 3×3 convolution, ReLU, 3×3 convolution, added to the input: near the identity at the start."""
+class GatedBlock(nn.Module):
+    """ReLU, 3×3 convolution, product of its halves, 3×3 convolution, added to the input: near the identity at first.
+
+    The product in place of a second ReLU is NAFNet's simple gate (Chen et al. 2022, arXiv 2204.04676, section 3.3).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        if width % 2:
+            raise ValueError(f"a width of {width} can't be halved; give even widths")
         self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width // 2, width, 3, padding=1)
         with torch.no_grad():
             self.second.weight *= 0.1
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        change: torch.Tensor = self.second(torch.relu(self.first(torch.relu(features))))
+        one, other = self.first(torch.relu(features)).chunk(2, dim=1)
+        change: torch.Tensor = self.second(one * other)
         return features + change
 
 
-def residual_blocks(width: int, count: int) -> nn.Sequential:
+def gated_blocks(width: int, count: int) -> nn.Sequential:
     """That many blocks, one after the other."""
-    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+    return nn.Sequential(*(GatedBlock(width) for _ in range(count)))
+
+
+class WindowAttention(nn.Module):
+    """Self-attention among the places of a window, added to the input, at first nothing: (b, width, h, w) → the same.
+
+    Windows of 8×8 places without overlap, as in Swin (Liu et al. 2021, arXiv 2103.14030, section 3.2): on 32×32 images,
+    seen at a quarter of their size, a window is the whole image, and on larger ones no more places compete than in
+    training. What alike parts of an image have in common is told from noise, as in non-local means.
+    """
+
+    side = 8
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"a coarsest width of {width} can't be divided among {heads} heads of attention")
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        # Convolutions, not linear layers: the weights are matrices for Muon too.
+        self.queries_keys_values = nn.Conv2d(width, 3 * width, 1)
+        self.out = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        b, c, h, w = features.shape
+        side = self.side
+        right, below = -w % side, -h % side
+        rows, columns = (h + below) // side, (w + right) // side
+        normed = self.norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        projected = F.pad(self.queries_keys_values(normed), (0, right, 0, below)).permute(0, 2, 3, 1)
+        windows = projected.reshape(b, rows, side, columns, side, 3, self.heads, c // self.heads)
+        queries, keys, values = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).flatten(1, 3).unbind(0)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=self.inside(features, right, below))
+        mixed = mixed.reshape(b, rows, columns, self.heads, side, side, c // self.heads).permute(0, 1, 4, 2, 5, 3, 6)
+        change: torch.Tensor = self.out(mixed.reshape(b, h + below, w + right, c)[:, :h, :w].permute(0, 3, 1, 2))
+        return features + change
+
+    def inside(self, features: torch.Tensor, right: int, below: int) -> torch.Tensor | None:
+        """Which places of each window belong to the image, (b·windows, 1, 1, side²); None: all."""
+        if not right and not below:
+            return None
+        b, side = len(features), self.side
+        here = F.pad(torch.ones(features.shape[2:], dtype=torch.bool, device=features.device), (0, right, 0, below))
+        rows, columns = (length // side for length in here.shape)
+        windows = here.view(rows, side, columns, side).transpose(1, 2).reshape(-1, 1, 1, side**2)
+        return windows.repeat(b, 1, 1, 1)
 
 
 def preconditioned(noisy: torch.Tensor, variance: torch.Tensor, inner: nn.Module, *maps: torch.Tensor) -> torch.Tensor:

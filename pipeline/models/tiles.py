@@ -2,7 +2,7 @@
 
 A tile is computed with a margin on each side, which is thrown away: as long as the network looks no further than the
 margin, each pixel is what it would be without tiles. Tiles begin at multiples of a power of 2, so a network that works
-at several scales puts its grid over a tile as over the whole image.
+at several scales, and in windows of the coarsest, puts its grid over a tile as over the whole image.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-TILE = 512
-MARGIN = 64
-"""Further than the networks here look, as the project's experiments set them (the U-Net: 38 pixels)."""
+TILE = 768
+MARGIN = 96
+"""Further than the networks here look, as the project's experiments set them (the U-Net: two windows and 19 pixels)."""
 MULTIPLE = 16
 """Sides are mirrored up to a multiple: networks that halve them need that."""
 
@@ -24,7 +24,7 @@ def tiled(
 ) -> torch.Tensor:
     """What a network (b, c, h, w) → (b, c, h, w) makes of an image (c, h, w) of any size.
 
-    `tile` and `margin` are in pixels and multiples of `MULTIPLE`; they bound what the network needs of memory.
+    `tile` and `margin` are in pixels and multiples of 32; they bound what the network needs of memory.
     """
     h, w = noisy.shape[1:]
     padded = mirrored(noisy)

@@ -11,7 +11,7 @@ from pipeline.metrics.image import psnr
 from pipeline.models import DENOISERS
 from pipeline.models.classical import LinearFilter, NonLocalMeans, TotalVariation, Wavelet
 from pipeline.models.noise_level import immerkaer
-from pipeline.models.residual import DATA_STD, ConditionalDenoiser, ResidualDenoiser
+from pipeline.models.residual import DATA_STD, ConditionalDenoiser, ResidualDenoiser, WindowAttention
 
 
 @pytest.fixture
@@ -39,6 +39,37 @@ def test_the_u_net_takes_any_size() -> None:
     network = ResidualDenoiser(widths=(8, 8, 8))
     torch.nn.init.normal_(network.unet.last.weight)
     assert network(torch.rand(1, 3, 13, 30)).shape == (1, 3, 13, 30)
+
+
+def test_attention_sees_a_window_and_no_padding() -> None:
+    torch.manual_seed(0)
+    layer = WindowAttention(16).eval()
+    torch.nn.init.normal_(layer.out.weight)
+    features = torch.randn(2, 16, 11, 20)
+    with torch.no_grad():
+        together = layer(features)
+        # A window by itself needs padding where the image ends, and another one there.
+        for rows, columns in ((slice(0, 8), slice(8, 16)), (slice(8, 11), slice(0, 8)), (slice(8, 11), slice(16, 20))):
+            alone = layer(features[:, :, rows, columns])
+            torch.testing.assert_close(alone, together[:, :, rows, columns], rtol=0, atol=1e-5)
+        # What it is (Vaswani et al. 2017, equation 1), on a window that ends with the image: 3×4 places, 4 heads.
+        corner = features[:1, :, 8:, 16:]
+        normed = layer.norm(corner.flatten(2).transpose(1, 2))
+        weights, biases = layer.queries_keys_values.weight.flatten(1), layer.queries_keys_values.bias
+        queries, keys, values = (normed @ weights.T + biases).view(12, 3, 4, 4).permute(1, 2, 0, 3)
+        mixed = (queries @ keys.mT / 2).softmax(dim=-1) @ values
+        change = torch.nn.functional.conv2d(
+            mixed.transpose(0, 1).reshape(1, 3, 4, 16).permute(0, 3, 1, 2), layer.out.weight
+        )
+        torch.testing.assert_close(corner + change, together[:1, :, 8:, 16:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"), [({"widths": (9, 16)}, "width of 9"), ({"widths": (8, 18)}, "18 .*4 heads")]
+)
+def test_widths_that_cannot_be_divided_are_refused(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        ResidualDenoiser(blocks=(1,), **settings)
 
 
 def test_the_published_networks_are_as_large_as_published() -> None:
