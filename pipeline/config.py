@@ -267,8 +267,10 @@ class Sweep:
                 raise UserError(
                     f"sweep.training_of.{model}: there is no {name}{f'; did you mean {near[0]}?' * bool(near)}"
                 )
+        # A budget of the network's own takes the place of the common one, whatever that is counted in.
+        budget = {"steps": None, "seconds": None} if changes.keys() & {"epochs", "steps", "seconds"} else {}
         try:
-            return replace(self.training, **changes)
+            return replace(self.training, **budget | changes)
         except TypeError as error:
             raise UserError(f"sweep.training_of.{model}: {error}") from error
 

@@ -104,6 +104,13 @@ def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
             as_list(wrong)
 
 
+@pytest.mark.parametrize("file", sorted(PROJECT_ROOT.glob("experiments/*.yaml")), ids=lambda file: file.stem)
+def test_every_experiment_that_comes_with_the_project_is_valid(file: Path) -> None:
+    done = run_pipeline("sweep", f"--config={file}", "--print_config")
+    assert done.returncode == 0, done.stderr
+    assert all(line in done.stdout for line in ("classify:", "sweep:"))
+
+
 @pytest.mark.parametrize("place", ["first", "last"])
 def test_the_command_line_overrides_a_saved_configuration_wherever_it_is_named(
     place: str, home: Path, tmp_path: Path

@@ -78,6 +78,14 @@ def test_a_network_may_be_trained_in_its_own_way() -> None:
     sweep = Sweep(training_of={"residual": {"optimizer": "muon", "epochs": 7}})
     assert (sweep.training_for("residual").optimizer, sweep.training_for("residual").epochs) == ("muon", 7)
     assert sweep.training_for("autoencoder") == sweep.training
+    timed = DenoisingTraining(seconds=300)
+    longer = Sweep(training=timed, training_of={"conditional": {"seconds": 600}, "residual": {"steps": 9}})
+    assert [longer.training_for(name).seconds for name in ("autoencoder", "conditional", "residual")] == [
+        300,
+        600,
+        None,
+    ]
+    assert longer.training_for("residual").steps == 9, "a budget of its own, whatever the common one is counted in"
     with pytest.raises(UserError, match=r"training_of\.residual: there is no epoch; did you mean epochs\?"):
         Sweep(training_of={"residual": {"epoch": 7}})
 
