@@ -19,7 +19,7 @@ from pipeline.config import Training
 from pipeline.models.residual import ResidualDenoiser
 from pipeline.training.device import arithmetic, choose_precision
 from pipeline.training.muon import Muon
-from pipeline.training.optimizers import inner_convolutions
+from pipeline.training.optimizers import inner_weights
 
 REPEATS = 10
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def main() -> None:
         loss.backward()
 
     passes = milliseconds(forward_and_back)
-    weights = inner_convolutions(network)
+    weights = inner_weights(network)
     matrices = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in weights]
     for weight, matrix in zip(weights, matrices, strict=True):
         assert weight.grad is not None

@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.throughput folder/mnist_train.csv.gz
 
 Both loops train the same network with as many images a step and AdamW.
-"ours, best" is our loop at its own precision and memory format. The last table compares the two-convolution network
-with the same convolutions by themselves: forward and backward, same widths, batch and precision.
+"ours, best" is our loop at its own precision and memory format. The last lines compare whole trainings with the same
+convolutions by themselves: forward and backward, same widths, batch and precision.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmarks.convolutions import Alone, alone
 from benchmarks.machine import machine, ratio, spread
-from pipeline.config import Training
+from pipeline.config import DenoisingTraining, Training
 from pipeline.data import myMNIST
 from pipeline.models.classifiers import ConvNet, Standardize, TutorialNet
+from pipeline.models.residual import ResidualDenoiser
 from pipeline.training.batches import Batches
 from pipeline.training.build import in_memory_format
+from pipeline.training.denoising import objective_of
 from pipeline.training.device import choose_precision
 from pipeline.training.fit import Setting, fit
+from pipeline.trials import DenoisingTrial
 
 from torchvision import transforms  # isort: skip - after the module that makes it importable
 
 CPU = torch.device("cpu")
 BATCH = 64
+DENOISER_BATCH = 32
 MEAN, DEVIATION = 0.1307, 0.3081
 
 
@@ -105,30 +109,24 @@ def loader(digits: myMNIST, network: Callable[[], nn.Module], steps: int, worker
     return steps * BATCH / (time.perf_counter() - started)
 
 
-def convolutions_alone(network: nn.Module, precision: torch.dtype, repeats: int = 30) -> tuple[float, float]:
-    """Seconds a batch of all 3×3 convolutions of a network, forward and backward, and their TFLOP/s."""
-    shapes: list[tuple[nn.Conv2d, torch.Size]] = []
-    hooks = [
-        layer.register_forward_hook(lambda layer, inputs, _: shapes.append((layer, inputs[0].shape)))
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d)
-    ]
-    network(torch.rand(BATCH, 1, 28, 28))
-    for hook in hooks:
-        hook.remove()
-    seconds = flop = 0.0
-    for index, (layer, shape) in enumerate(shapes):
-        x = torch.rand(shape).to(precision).contiguous(memory_format=torch.channels_last).requires_grad_(index > 0)
-        w = layer.weight.detach().to(precision).contiguous(memory_format=torch.channels_last).requires_grad_()
-        times = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            y = F.conv2d(x, w, padding=layer.padding)
-            y.backward(torch.ones_like(y))
-            times.append(time.perf_counter() - started)
-        seconds += median(times)
-        flop += (3 if index else 2) * 2 * y.numel() * layer.weight[0].numel()
-    return seconds, flop / seconds / 1e12
+def denoising(steps: int, precision: torch.dtype) -> float:
+    """Images a second of our loop on the residual U-Net, noise and Muon included."""
+    trial = DenoisingTrial(
+        dataset="random",
+        model="residual",
+        settings={},
+        seed=0,
+        validation=0.02,
+        variance=0.05,
+        clip=False,
+        span=None,
+        training=DenoisingTraining(steps=steps, batch_size=DENOISER_BATCH, optimizer="muon", loss="log"),
+    )
+    model = in_memory_format(ResidualDenoiser(), torch.channels_last)
+    images = torch.randint(256, (2000, 3, 32, 32), dtype=torch.uint8)
+    batches = Batches(images, torch.zeros(2000), torch.arange(2000), DENOISER_BATCH, CPU)
+    seconds = fit(model, batches, objective_of(trial), lambda _: {}, trial.training, 0, Setting(precision, Quiet()))
+    return steps * DENOISER_BATCH / seconds
 
 
 def main() -> None:
@@ -163,14 +161,21 @@ def main() -> None:
         print()
 
     for name, network in {"two convolutions": TutorialNet, "cnn": ConvNet}.items():
-        model = network()
-        for precision in (torch.float32, best):
-            alone, tflops = convolutions_alone(model, precision)
-            reached = ours(digits, network, steps, precision)
-            print(
-                f"{name}, {str(precision)[6:]}: {reached:,.0f} images/s; its convolutions alone {BATCH / alone:,.0f} "
-                f"images/s, {tflops:.2f} TFLOP/s; share of these {reached * alone / BATCH:.0%}"
-            )
+        for precision in dict.fromkeys((torch.float32, best)):
+            convolutions = alone(network(), torch.rand(BATCH, 1, 28, 28), precision)
+            share_of(name, precision, BATCH, convolutions, ours(digits, network, steps, precision))
+    for precision in dict.fromkeys((torch.float32, best)):
+        convolutions = alone(ResidualDenoiser(), torch.rand(DENOISER_BATCH, 3, 32, 32), precision)
+        share_of("residual U-Net", precision, DENOISER_BATCH, convolutions, denoising(steps // 4, precision))
+
+
+def share_of(name: str, precision: torch.dtype, batch: int, convolutions: Alone, reached: float) -> None:
+    """Print images and FLOP a second of a training, those of its convolutions alone, and the share."""
+    print(
+        f"{name}, {str(precision)[6:]}: {reached:,.0f} images/s, {reached * convolutions.flop / batch / 1e12:.3f} "
+        f"TFLOP/s; its convolutions alone {batch / convolutions.seconds:,.0f} images/s, "
+        f"{convolutions.teraflops:.3f} TFLOP/s; share of these {reached * convolutions.seconds / batch:.0%}"
+    )
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Training:
     """Images a step."""
 
     optimizer: Literal["adamw", "sgd", "muon"] = "adamw"
-    """muon: Muon for the inner convolutions and AdamW for the rest."""
+    """muon: Muon for the weights of the inner layers and AdamW for the rest."""
 
     learning_rate: float = 0.003
     """Peak of the one-cycle schedule."""

@@ -13,14 +13,15 @@ from torch import nn
 from pipeline.models.noise_level import immerkaer
 
 DATA_STD = 0.25  # of pixels from 0 to 1 around 1/2, on CIFAR-10 (0.2512)
+WINDOW = 8  # places a side that attend to one another
 
 
 class UNet(nn.Module):
     """Convolutions at several scales, attention at the coarsest: (b, inputs, h, w) → (b, outputs, h, w), zero at first.
 
     Scale k has `widths[k]` channels at 1/2^k of the size; on the way down and up again it has `blocks[k]` residual
-    blocks. The last scale has `middle` blocks, each followed by attention. Skips are added. Any h and w will do: sides
-    are mirrored up to a multiple.
+    blocks. The last scale has `middle` blocks, each followed by attention. Skips are added. Any h and w will do: edges
+    are repeated up to a multiple of what a window of attention covers.
     """
 
     def __init__(
@@ -47,12 +48,12 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
-        self.multiple = 2 ** len(steps)
+        self.multiple = WINDOW * 2 ** len(steps)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         h, w = images.shape[2:]
-        right, below = -w % self.multiple, -h % self.multiple
-        features = self.first(F.pad(images, (0, right, 0, below), mode="reflect") if right or below else images)
+        padded = F.pad(images, (0, -w % self.multiple, 0, -h % self.multiple), mode="replicate")
+        features = self.first(padded)
         skips = []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             features = blocks(features)
@@ -62,7 +63,7 @@ class UNet(nn.Module):
         for blocks, grow, skip in reversed(list(zip(self.up, self.grow, skips, strict=True))):
             features = blocks(grow(features) + skip)
         output: torch.Tensor = self.last(torch.relu(features))
-        return output[:, :, :h, :w] if right or below else output
+        return output[:, :, :h, :w]
 
 
 class GatedBlock(nn.Module):
@@ -96,10 +97,9 @@ class WindowAttention(nn.Module):
 
     Windows of 8×8 places without overlap, as in Swin (Liu et al. 2021, arXiv 2103.14030, section 3.2): on 32×32 images,
     seen at a quarter of their size, a window is the whole image, and on larger ones no more places compete than in
-    training. What alike parts of an image have in common is told from noise, as in non-local means.
+    training. What alike parts of an image have in common is told from noise, as in non-local means. h and w must be
+    multiples of 8.
     """
-
-    side = 8
 
     def __init__(self, width: int, heads: int = 4) -> None:
         super().__init__()
@@ -107,36 +107,26 @@ class WindowAttention(nn.Module):
             raise ValueError(f"a coarsest width of {width} can't be divided among {heads} heads of attention")
         self.heads = heads
         self.norm = nn.LayerNorm(width)
-        # Convolutions, not linear layers: the weights are matrices for Muon too.
-        self.queries_keys_values = nn.Conv2d(width, 3 * width, 1)
-        self.out = nn.Conv2d(width, width, 1)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
         nn.init.zeros_(self.out.weight)
-        assert self.out.bias is not None
         nn.init.zeros_(self.out.bias)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         b, c, h, w = features.shape
-        side = self.side
-        right, below = -w % side, -h % side
-        rows, columns = (h + below) // side, (w + right) // side
-        normed = self.norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        projected = F.pad(self.queries_keys_values(normed), (0, right, 0, below)).permute(0, 2, 3, 1)
-        windows = projected.reshape(b, rows, side, columns, side, 3, self.heads, c // self.heads)
-        queries, keys, values = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).flatten(1, 3).unbind(0)
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=self.inside(features, right, below))
-        mixed = mixed.reshape(b, rows, columns, self.heads, side, side, c // self.heads).permute(0, 1, 4, 2, 5, 3, 6)
-        change: torch.Tensor = self.out(mixed.reshape(b, h + below, w + right, c)[:, :h, :w].permute(0, 3, 1, 2))
-        return features + change
+        rows, columns = h // WINDOW, w // WINDOW
+        normed = self.norm(features.permute(0, 2, 3, 1)).view(b, rows, WINDOW, columns, WINDOW, c)
+        windows = exchanged(normed).view(-1, WINDOW**2, c)
+        projected = self.queries_keys_values(windows).unflatten(2, (3, self.heads, -1))
+        queries, keys, values = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+        change = exchanged(self.out(mixed).view(b, rows, columns, WINDOW, WINDOW, c)).view(b, h, w, c)
+        return features + change.permute(0, 3, 1, 2)
 
-    def inside(self, features: torch.Tensor, right: int, below: int) -> torch.Tensor | None:
-        """Which places of each window belong to the image, (b·windows, 1, 1, side²); None: all."""
-        if not right and not below:
-            return None
-        b, side = len(features), self.side
-        here = F.pad(torch.ones(features.shape[2:], dtype=torch.bool, device=features.device), (0, right, 0, below))
-        rows, columns = (length // side for length in here.shape)
-        windows = here.view(rows, side, columns, side).transpose(1, 2).reshape(-1, 1, 1, side**2)
-        return windows.repeat(b, 1, 1, 1)
+
+def exchanged(grid: torch.Tensor) -> torch.Tensor:
+    """Dimensions 2 and 3 exchanged. In memory of its own: an export can't choose by the size whether to copy."""
+    return grid.transpose(2, 3).clone(memory_format=torch.contiguous_format)
 
 
 def preconditioned(noisy: torch.Tensor, variance: torch.Tensor, inner: nn.Module, *maps: torch.Tensor) -> torch.Tensor:

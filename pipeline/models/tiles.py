@@ -15,8 +15,8 @@ import torch
 TILE = 768
 MARGIN = 96
 """Further than the networks here look, as the project's experiments set them (the U-Net: two windows and 19 pixels)."""
-MULTIPLE = 16
-"""Sides are mirrored up to a multiple: networks that halve them need that."""
+MULTIPLE = 32
+"""Sides are mirrored up to a multiple: networks that halve them need that, and the U-Net's windows cover as much."""
 
 
 def tiled(
@@ -24,7 +24,7 @@ def tiled(
 ) -> torch.Tensor:
     """What a network (b, c, h, w) → (b, c, h, w) makes of an image (c, h, w) of any size.
 
-    `tile` and `margin` are in pixels and multiples of 32; they bound what the network needs of memory.
+    `tile` and `margin` are in pixels and multiples of `MULTIPLE`; they bound what the network needs of memory.
     """
     h, w = noisy.shape[1:]
     padded = mirrored(noisy)

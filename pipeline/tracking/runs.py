@@ -119,17 +119,20 @@ class Recorder:
         signature, and so the export, leaves h and w open; else they are those of the example.
         """
         import mlflow
+        import torch.fx.experimental._config as fx
 
         # Its advice on devices does not apply: the example decides.
         logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)
         model, example = model.cpu().eval(), example.cpu()
-        mlflow.pytorch.log_model(
-            model,
-            name=name,
-            signature=signature_of(model, example, any_size),
-            input_example=example.numpy(),
-            pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
-        )
+        # Else what is 1 for the example's size, such as a number of windows, would be exported as 1 for all sizes.
+        with fx.patch(backed_size_oblivious=True):  # type: ignore[attr-defined] # not in torch's stubs
+            mlflow.pytorch.log_model(
+                model,
+                name=name,
+                signature=signature_of(model, example, any_size),
+                input_example=example.numpy(),
+                pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
+            )
 
     def fit_started(self, steps: int, done: int, batch_size: int) -> None:
         self.params({"steps": steps})

@@ -1,4 +1,4 @@
-"""Muon for the weights of convolutions."""
+"""Muon for weights that are matrices, or can be seen as such."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_NORM = 1e-7
 class Muon(torch.optim.Optimizer):
     """Makes each update of a matrix orthogonal: Jordan 2024, https://kellerjordan.github.io/posts/muon/.
 
-    Takes weights of convolutions (out, in, h, w) as matrices of one row an output channel, those of one shape together,
+    Takes weights of convolutions (out, in, h, w) as matrices of one row an output channel, all of one shape together,
     in bfloat16 only where the hardware has it. `torch.optim.Muon` takes matrices only, one at a time, always in
     bfloat16, which costs a CPU without it more than forward and backward pass together.
     """

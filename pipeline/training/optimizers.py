@@ -17,13 +17,13 @@ MOMENTUM = 0.9
 class Optimizers:
     """What `training.optimizer` names, on a one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
 
-    Muon takes the weights of the inner convolutions. The rest is AdamW's: the first and last layers, biases, and the
-    scales of normalization.
+    Muon takes the weights of the inner layers. The rest is AdamW's: the first and last layers, biases, and the scales
+    of normalization.
     """
 
     def __init__(self, model: nn.Module, training: Training, total_steps: int) -> None:
         self.parameters = list(model.parameters())
-        inner = inner_convolutions(model) if training.optimizer == "muon" else []
+        inner = inner_weights(model) if training.optimizer == "muon" else []
         rest = [p for p in self.parameters if all(p is not weight for weight in inner)]
         self.members: list[torch.optim.Optimizer] = [with_decay(rest, training)]
         if inner:
@@ -77,10 +77,10 @@ def one_cycle(
     )
 
 
-def inner_convolutions(model: nn.Module) -> list[nn.Parameter]:
-    """Weights of all convolutions but the first layer and the last."""
+def inner_weights(model: nn.Module) -> list[nn.Parameter]:
+    """Weights of all convolutions and linear layers but the first and the last."""
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
-    inner = [layer.weight for layer in layers[1:-1] if not isinstance(layer, nn.Linear)]
+    inner = [layer.weight for layer in layers[1:-1]]
     return [weight for weight in inner if isinstance(weight, nn.Parameter) and weight.requires_grad]
 
 

@@ -14,6 +14,7 @@ import torch
 from pipeline.config import PROJECT_ROOT, Run
 from pipeline.models.classifiers import TutorialNet
 from pipeline.models.denoisers import Autoencoder
+from pipeline.models.residual import ConditionalDenoiser, ResidualDenoiser
 from pipeline.tracking import keys, registry
 from pipeline.tracking.registry import CHAMPION, Job, Version, register
 from pipeline.tracking.runs import recording
@@ -108,15 +109,29 @@ def test_full_names_lead_to_a_version(store: TrackingStore) -> None:
     assert registry.by_name(store, JOB.name, keys.KIND_DENOISER) is None
 
 
-def test_a_denoiser_takes_any_size_and_a_classifier_its_own(store: TrackingStore) -> None:
+@pytest.mark.parametrize(
+    ("network", "sizes"),
+    [
+        (Autoencoder(channels=3, width=4), [(48, 64), (28, 30)]),
+        (ResidualDenoiser(channels=3, widths=(4, 8, 16)), [(48, 64), (29, 67), (5, 7)]),
+        (ConditionalDenoiser(channels=3, widths=(4, 8, 16)), [(48, 64), (29, 67)]),
+    ],
+    ids=["autoencoder", "residual", "conditional"],
+)
+def test_a_denoiser_takes_any_size_and_a_classifier_its_own(
+    network: torch.nn.Module, sizes: list[tuple[int, int]], store: TrackingStore
+) -> None:
     experiment = store.experiment("models", "d" * 64, "what it holds")
     with recording(store, experiment, "a run", keys.KIND_TRIAL, "f", {}) as recorder:
-        recorder.model(Autoencoder(channels=3, width=4), "denoiser", torch.rand(2, 3, 32, 32), any_size=True)
+        recorder.model(network, "denoiser", torch.rand(2, 3, 32, 32), any_size=True)
         recorder.model(TutorialNet(), "classifier", torch.rand(2, 1, 28, 28))
     models = {one.name: f"models:/{one.model_id}" for one in store.client.search_logged_models([experiment])}
     denoiser, classifier = (mlflow.pyfunc.load_model(models[name]) for name in ("denoiser", "classifier"))
-    for shape in ((1, 3, 48, 64), (5, 3, 32, 32)):
-        assert denoiser.predict(np.zeros(shape, np.float32)).shape == shape
+    for count, size in enumerate([(32, 32), *sizes], start=1):
+        noisy = torch.rand(count, 3, *size)
+        with torch.no_grad():
+            expected = network(noisy).numpy()
+        np.testing.assert_allclose(denoiser.predict(noisy.numpy()), expected, atol=1e-5)
     assert classifier.predict(np.zeros((3, 1, 28, 28), np.float32)).shape == (3, 10)
     assert "input_example" in str(denoiser.metadata.saved_input_example_info)
     for model, shape in ((denoiser, (1, 1, 32, 32)), (classifier, (1, 1, 28, 27))):
