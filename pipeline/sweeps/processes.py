@@ -15,6 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolE
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
+from pipeline.startup import collect_less
 from pipeline.sweeps.attempt import Outcome, attempt
 from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.trial import Site
@@ -83,7 +84,8 @@ class Places:
 
 
 def start(leash: Connection) -> None:
-    """Make a process end with the one that started it, and leave Ctrl-C to that one."""
+    """Make a process ready: it ends with the one that started it, and leaves Ctrl-C to that one."""
+    collect_less()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(leash,), daemon=True).start()
 

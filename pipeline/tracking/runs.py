@@ -132,6 +132,8 @@ class Recorder:
                 signature=signature_of(model, example, any_size),
                 input_example=example.numpy(),
                 pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
+                # Loading it again and predicting would only tell what the export has just made sure of.
+                validate_serving_input=False,
             )
 
     def fit_started(self, steps: int, done: int, batch_size: int) -> None:
