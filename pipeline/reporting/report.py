@@ -207,6 +207,9 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         "clip": part.clip,
         "rows": rows,
         "models": list(dict.fromkeys(row.model for row in rows)),
+        "ceilings": {
+            run.params["model"]: run.metrics[keys.PSNR_CEILING] for run in trained if keys.PSNR_CEILING in run.metrics
+        },
         "tuned": any("tuned_strength" in run.metrics for run in part.runs),
         "comparisons": list(tables[keys.COMPARISONS].itertuples()),
         "figures": {Path(file).stem: save(figure, pictures / file) for file, figure in drawn.items()},

@@ -90,6 +90,7 @@ TEST_SSIM = "test/ssim"
 TEST_PSNR_GAIN = "test/psnr_gain"
 VAL_PSNR = "val/psnr"
 VAL_PSNR_BLIND = "val/psnr_blind"
+PSNR_CEILING = "test/psnr_ceiling"
 EFFECTIVE_VARIANCE = "test/effective_variance"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -98,6 +99,7 @@ def train_denoiser(
             **figures,
             **named("test", averages(per_image)),
             "test/effective_variance": float(per_image["noise"].mean()),
+            **ceiling(model, parts["test"]),
             "time/train_s": seconds,
         },
         per_image=per_image,
@@ -209,6 +211,18 @@ class Denoiser:
         noisy = self.noisy(batch, variance)
         denoised = self.denoise(noisy, variance)
         return Examples(batch.images.cpu(), noisy.clamp(0, 1).cpu(), denoised.cpu())
+
+
+def ceiling(model: nn.Module, batches: Batches) -> dict[str, float]:
+    """The mean PSNR that no training can exceed, of a network that tells what comes nearest to clean images.
+
+    An image that it could give exactly counts as what `LEAST_ERROR` is in dB.
+    """
+    nearest = getattr(model, "nearest_output", None)
+    if nearest is None:
+        return {}
+    best = torch.cat([psnr(nearest(batch.images), batch.images) for batch in batches.in_order()])
+    return {"test/psnr_ceiling": best.clamp(max=-10 * math.log10(LEAST_ERROR)).mean().item()}
 
 
 FIGURES = ("psnr", "ssim", "psnr_gain", "psnr_blind", "ssim_blind")

@@ -95,6 +95,18 @@ def test_a_denoiser_beats_its_input(patches: ImageStore) -> None:
     assert result.examples.clean.shape == result.examples.denoised.shape == (10, 3, 32, 32)
 
 
+def test_what_a_network_cannot_exceed_is_measured_with_it(patches: ImageStore) -> None:
+    trial = denoising(model="tutorial", settings={}, training=DenoisingTraining(epochs=1, batch_size=16))
+    found = train_denoiser(trial, patches, CPU, Observers([])).metrics
+    first, end = patches.manifest.splits["test"]
+    clean = torch.from_numpy(patches.images[first:end]).double() / 255
+    error = (clean - clean.clamp(min=0.5)).square().mean(dim=(1, 2, 3))
+    assert error.min() == 0, "a tile without anything dark"
+    assert found["test/psnr_ceiling"] == pytest.approx((-10 * error.clamp(min=1e-6).log10()).mean().item(), abs=1e-4)
+    assert found["test/psnr"] < found["test/psnr_ceiling"]
+    assert "test/psnr_ceiling" not in train_denoiser(denoising(), patches, CPU, Observers([])).metrics
+
+
 def test_the_noisy_input_itself_has_no_gain_and_is_not_trained(patches: ImageStore) -> None:
     notes = Notes()
     result = train_denoiser(denoising(model="noisy", settings={}), patches, CPU, notes)
