@@ -139,6 +139,12 @@ def test_a_report_on_another_source_is_on_that_source(pipeline: Pipeline, home: 
         report = (home / "reports" / "output" / "report.en.md").read_text(encoding="utf-8")
         assert f"{rows} test images of MNIST" in report
         assert 'Not run yet: `make sweep VARS="0.01 0.05 0.1"`' in report
+    # Read again, the same digits are the same data: what was run on them counts, whatever a run would be like today.
+    (tmp_path / "two" / "mnist_test.csv").touch()
+    again = pipeline("report", *TINY, "--classify.seeds=7", f"--data.source={tmp_path / 'two'}")
+    assert again.returncode == 0, again.stderr
+    assert "prepare" in again.stdout
+    assert "classify" not in again.stdout
 
 
 def test_clipped_noise_has_an_experiment_of_its_own(pipeline: Pipeline, home: Path) -> None:

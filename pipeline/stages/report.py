@@ -25,8 +25,12 @@ def run(config: Config) -> None:
     parts: dict[str, Part | None] = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}
     if config.report.run_missing:
         for role, (find, stage) in QUESTIONS.items():
-            done = parts[role] is not None and catalog.is_current(config.data, config.run, role)
-            if not done and can_run(config, role):
+            if not can_run(config, role):
+                continue
+            if not catalog.is_current(config.data, config.run, role):
+                catalog.prepare(config.data, config.run, role)
+                parts[role] = find(config, store)
+            if parts[role] is None:
                 stage.run(config)
                 parts[role] = find(config, store)
     if config.run.dry_run:
