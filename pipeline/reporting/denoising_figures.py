@@ -52,7 +52,8 @@ def over_variance(results: pd.DataFrame, panels: dict[str, str]) -> Figure:
     with sns.axes_style("whitegrid"), mpl.rc_context({"axes.titlesize": "medium"}):
         figure = new_figure(5 * len(panels) + 1.6, 3.8)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        colours = colours_of(results["model"])
+        # What is trained has the first and strongest colours, and the same ones in the figures of it alone.
+        colours = colours_of(results.sort_values("trained", ascending=False, kind="stable")["model"])
         for ax, (measure, label) in zip(axes, panels.items(), strict=True):
             sns.lineplot(
                 results,
