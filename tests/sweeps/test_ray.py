@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import Pipeline, run_pipeline
 from tests.sweeps.sweeping import FOUR, SWEEP, all_runs, figures, started, wait_for
@@ -19,6 +20,13 @@ pytestmark = pytest.mark.cluster
 __all__ = ["port"]
 
 MEMORY = 150 << 20  # of a node's object store
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray at a time, whatever the number of tests at once: each brings processes enough for the whole machine."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def test_a_node_that_dies_costs_no_trial_and_changes_no_figure(
 
 def test_without_an_address_ray_runs_on_this_machine(pipeline: Pipeline, home: Path) -> None:
     pytest.importorskip("ray", reason="needs Ray: .venv/bin/python -m pip install -e '.[ray]'")
-    done = pipeline(*SWEEP, "--sweep.variances=0.01", "--run.engine=ray")
+    done = pipeline(*SWEEP, "--sweep.variances=0.01", "--run.engine=ray", "--run.threads=1")
     assert done.returncode == 0, done.stderr
     assert {run.status for run in all_runs(home)} == {"FINISHED"}
     (trained,) = (run for run in all_runs(home) if run.name.startswith("autoencoder"))
