@@ -6,9 +6,11 @@ import json
 import re
 
 import jinja2
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 import torch
 
 from pipeline.config import PROJECT_ROOT
@@ -58,7 +60,7 @@ def test_only_mistakes_are_coloured_in_the_confusion_matrix() -> None:
 def test_the_plot_has_every_model_and_every_variance() -> None:
     results = pd.DataFrame(
         [
-            {"model": model, "variance": variance, "psnr": 20 + seed, "ssim": 0.5}
+            {"model": model, "variance": variance, "psnr": 20 + seed, "ssim": 0.5, "trained": model != "noisy"}
             for model in ("noisy", "autoencoder")
             for variance in (0.01, 0.1)
             for seed in (0, 1)
@@ -68,6 +70,9 @@ def test_the_plot_has_every_model_and_every_variance() -> None:
     ax = figure.axes[0]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["noisy", "autoencoder"]
     assert ax.get_xticks().tolist() == [0.01, 0.1]
+    baseline, network = (line.get_color() for line in figure.legends[0].get_lines())
+    first, second = sns.color_palette("colorblind", 2)
+    assert (mpl.colors.to_rgb(network), mpl.colors.to_rgb(baseline)) == (first, second)
 
 
 def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int) -> RunRecord:
