@@ -61,6 +61,8 @@ def started(run: Run) -> Any:
     # Ray would otherwise hide GPUs from tasks that ask for none, and build an environment from uv's where it finds it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # A Ray started here would run trials at niceness 15, so that anything else on the machine stops them.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     address = run.ray_address or os.environ.get("RAY_ADDRESS")
     if address:
         require_open(address)

@@ -30,9 +30,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[tuple[Any, Any]]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
     """A cluster and the node to lose. Each node has one core, so each runs one trial."""
     pytest.importorskip("ray", reason="needs Ray: .venv/bin/python -m pip install -e '.[ray]'")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else the tests beside this one stop it
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": MEMORY})
