@@ -21,6 +21,16 @@ class Estimate:
     half_width: float | None
     n: int
 
+    @property
+    def low(self) -> float:
+        """Lower end of the interval; the mean itself for n = 1."""
+        return self.mean - (self.half_width or 0)
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval; the mean itself for n = 1."""
+        return self.mean + (self.half_width or 0)
+
     def text(self, digits: int = 2, unit: str = "") -> str:
         """ "23.41 ± 0.05 dB (n = 5)", or "23.41 dB (n = 1)". The unit % shows a share from 0 to 1 in percent."""
         factor = 100 if unit == "%" else 1

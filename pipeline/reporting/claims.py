@@ -68,6 +68,11 @@ def surely_below(found: Estimate, bound: float) -> bool:
     return found.mean * (found.half_width or 1) < bound
 
 
+def within(found: Estimate, factor: float) -> bool:
+    """Whether the whole interval of a ratio is between 1 / factor and factor: two one-sided tests of equivalence."""
+    return surely_above(found, 1 / factor) and surely_below(found, factor)
+
+
 def plain(values: Sequence[float], digits: int = 2, unit: str = "") -> str:
     """Mean and interval over seeds as text."""
     return estimate(values).text(digits, unit)

@@ -142,11 +142,12 @@ def per_image(results: pd.DataFrame, store: TrackingStore) -> pd.DataFrame:
 
 
 def comparisons(images: pd.DataFrame) -> pd.DataFrame:
-    """The best trained model at each variance against every other, on the same noisy images.
+    """The best trained model at each variance, on these images, against every other, on the same noisy images.
 
     Columns variance, model, other, difference (dB, mean over images and seeds), low and high (95 % bootstrap interval
     over test images of the mean over seeds), half_width (of the 95 % t-interval over seeds; none for one seed), n
-    (seeds) and p (exact sign-flip test over seeds, adjusted by Holm over the whole table; none below six seeds).
+    (seeds that both have) and p (exact sign-flip test over seeds, adjusted by Holm over all rows that have one; none
+    below six seeds).
     """
     rows = []
     for variance, part in images.groupby("variance"):
@@ -157,7 +158,9 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
         means = scores.T.groupby(level="model").mean().T
         best = str(means[list(trained)].mean().idxmax())
         for other in means.columns.drop(best):
-            seeds = paired(scores, best, other)
+            seeds = paired(scores, best, other, other in trained)
+            if not seeds:
+                continue
             found = estimate(seeds)
             low, high = bootstrap_interval((means[best] - means[other]).to_numpy())
             rows.append(
@@ -174,18 +177,18 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     table = pd.DataFrame(rows, columns=COMPARED)
-    if len(table) and table["p"].notna().all():
-        table["p"] = holm(table["p"].tolist())
+    tested = table["p"].notna()
+    table.loc[tested, "p"] = holm(table.loc[tested, "p"].tolist())
     return table
 
 
-def paired(scores: pd.DataFrame, model: str, other: str) -> list[float]:
-    """Mean difference of two models seed by seed; `scores` has a column a (model, seed).
+def paired(scores: pd.DataFrame, model: str, other: str, trained: bool) -> list[float]:
+    """Mean difference of two models for each seed that both have; `scores` has a column a (model, seed).
 
-    A baseline, which has no seeds, is compared with each.
+    One that is not trained has no seeds, and is compared with each.
     """
     seeds, others = (scores[name].columns for name in (model, other))
-    if len(others) == 1:
+    if not trained:
         return [float((scores[model, seed] - scores[other, others[0]]).mean()) for seed in seeds]
     return [float((scores[model, seed] - scores[other, seed]).mean()) for seed in seeds if seed in others]
 

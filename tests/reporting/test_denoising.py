@@ -33,6 +33,18 @@ def test_models_are_compared_image_by_image_and_seed_by_seed() -> None:
     assert table["p"].tolist() == pytest.approx([2 * 2 / 64] * 2)
 
 
+def test_a_model_with_failed_seeds_is_compared_where_it_can_be_and_excuses_no_other() -> None:
+    tables = [scores_of("good", seed, np.full(300, 30.0 + 0.01 * seed)) for seed in range(7)]
+    tables += [scores_of("worse", seed, np.full(300, 29.0)) for seed in range(7)]
+    tables += [scores_of("failing", seed, np.full(300, 28.0)) for seed in (0,)]
+    tables += [scores_of("other seeds", seed, np.full(300, 28.0)) for seed in (8, 9)]
+    tables.append(scores_of("linear", 0, np.full(300, 27.0), trained=False))
+    table = comparisons(pd.concat(tables, ignore_index=True)).set_index("other")
+    assert table["n"].to_dict() == {"worse": 7, "failing": 1, "linear": 7}
+    assert pd.isna(table.loc["failing", "p"])
+    assert table.loc[["worse", "linear"], "p"].tolist() == pytest.approx([2 * 2 / 128] * 2), "adjusted for the two"
+
+
 def test_one_seed_gives_a_difference_and_claims_no_more() -> None:
     tables = [scores_of("good", 0, np.full(300, 30.0)), scores_of("worse", 0, np.full(300, 29.0))]
     (row,) = comparisons(pd.concat(tables)).to_dict("records")

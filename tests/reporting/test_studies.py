@@ -47,7 +47,46 @@ def test_a_verdict_follows_the_figures() -> None:
     assert not gan_claims.vanishes({"gradients": gradients(0.9)}).holds
 
 
-def rates(batch: float, bare: float) -> pd.DataFrame:
+def endings(saturating: list[float], other: list[float]) -> pd.DataFrame:
+    """Distances at the end of balanced trainings with Adam, a seed each."""
+    return pd.DataFrame(
+        {"seed": seed, "loss": loss, "optimizer": "adam", "head_start": 0, "discriminator_steps": 1, "distance": one}
+        for loss, found in (("saturating", saturating), ("non-saturating", other))
+        for seed, one in enumerate(found)
+    )
+
+
+def test_two_losses_do_as_well_only_where_the_whole_interval_says_so() -> None:
+    alike = endings([10.0, 11.0, 12.0, 13.0], [10.1, 11.2, 11.9, 12.8])
+    assert gan_claims.balanced({"final": alike}).holds
+    cannot_tell = endings([10.0, 20.0, 12.0, 30.0], [20.0, 10.0, 30.0, 12.0])
+    assert not gan_claims.balanced({"final": cannot_tell}).holds, "a mean of 1 over an interval that is wide"
+    assert not gan_claims.balanced({"final": endings([10.0, 11.0], [20.0, 22.0])}).holds
+
+
+def adams(gradients: list[float], updates: list[float]) -> dict[str, pd.DataFrame]:
+    """Trainings with the discriminator ahead, a seed each: sizes of the non-saturating loss by the saturating one's."""
+    where = {"optimizer": "adam", "head_start": 100, "discriminator_steps": 1}
+    training = pd.DataFrame(
+        {"seed": seed, "step": 10, "loss": loss, "gradient": sizes[0], "update": sizes[1], **where}
+        for seed, ratios in enumerate(zip(gradients, updates, strict=True))
+        for loss, sizes in (("saturating", (1.0, 1.0)), ("non-saturating", ratios))
+    )
+    final = pd.DataFrame(
+        {"seed": seed, "loss": loss, "distance": 1.0, **where}
+        for seed in range(len(gradients))
+        for loss in ("saturating", "non-saturating")
+    )
+    return {"training": training, "final": final}
+
+
+def test_adam_hides_the_shrinkage_where_its_steps_differ_less() -> None:
+    assert gan_claims.adam(adams([1000.0, 900.0, 1100.0], [3.0, 4.0, 2.0])).holds
+    assert not gan_claims.adam(adams([1000.0, 900.0, 1100.0], [500.0, 400.0, 600.0])).holds
+    assert not gan_claims.adam(adams([1e6, 2.0, 1.0], [2.0, 1.8, 3.0])).holds, "one seed alone decides nothing"
+
+
+def rates(batch: float, bare: float, frozen: float = 100.0) -> pd.DataFrame:
     """Steps to the target at the better of two rates; at the other it is never reached."""
     return pd.DataFrame(
         {
@@ -61,7 +100,7 @@ def rates(batch: float, bare: float) -> pd.DataFrame:
             **{f"{half}_0.8": (steps + seed if rate == 0.1 else np.nan) for half in ("chosen", "measured")},
         }
         for seed in range(4)
-        for arm, steps in (("none", 190.0), ("he", bare), ("batch", batch), ("group", 100.0), ("frozen", 100.0))
+        for arm, steps in (("none", 190.0), ("he", bare), ("batch", batch), ("group", 100.0), ("frozen", frozen))
         for rate in (0.01, 0.1)
     )
 
@@ -75,10 +114,66 @@ def test_tuned_is_compared_with_tuned() -> None:
     assert not batch_norm_claims.faster({"rates": rates(batch=150, bare=50)}, "deep").holds
 
 
+def test_frozen_statistics_cost_steps_only_where_they_do() -> None:
+    claim = batch_norm_claims.frozen({"rates": rates(batch=50, bare=150)})
+    assert claim.holds
+    assert claim.values["bare"].startswith("152"), "what training without takes is shown beside it"
+    assert not batch_norm_claims.frozen({"rates": rates(batch=50, bare=150, frozen=50)}).holds
+
+
+def accuracies(at_small: list[float], at_best: list[float]) -> dict[str, pd.DataFrame]:
+    """A shallow net, a seed each: what batch norm adds to 0.5 at plain training's best rate and at its own."""
+    rows = []
+    for seed, (small, best) in enumerate(zip(at_small, at_best, strict=True)):
+        for arm, rate, final in [
+            ("he", 0.1, 0.5),
+            ("he", 1.0, 0.1),
+            ("batch", 0.1, 0.5 + small),
+            ("batch", 1.0, 0.5 + best),
+        ]:
+            quick = 50.0 if rate == {"he": 0.1, "batch": 1.0}[arm] else 90.0
+            steps = {f"{half}_0.8": quick for half in ("chosen", "measured")}
+            rows.append({"seed": seed, "net": "shallow", "arm": arm, "rate": rate, "limit": 99, "final": final} | steps)
+    return {"rates": pd.DataFrame(rows)}
+
+
+def test_the_rate_is_the_mechanism_only_if_the_advantage_surely_shrinks() -> None:
+    assert batch_norm_claims.small_rate(accuracies([0.01, 0.012, 0.008], [0.1, 0.11, 0.09])).holds
+    assert not batch_norm_claims.small_rate(accuracies([0.09, 0.1, 0.08], [0.1, 0.11, 0.09])).holds
+    assert not batch_norm_claims.small_rate(accuracies([0.2, 0.0, -0.2], [0.1, 0.11, 0.09])).holds, "can't be told"
+
+
+def test_a_wider_range_of_rates_is_part_of_the_claim() -> None:
+    def ranges(batch: list[float], diverged: float) -> dict[str, pd.DataFrame]:
+        """Final accuracies at three rates of a decade each; without batch norm the greatest diverges."""
+        finals = {"he": [0.8, 0.5, diverged], "batch": batch}
+        return {
+            "rates": pd.DataFrame(
+                {
+                    "seed": seed,
+                    "net": "deep",
+                    "arm": arm,
+                    "rate": rate,
+                    "final": final,
+                    "diverged": arm == "he" and rate == 10,
+                }
+                for seed in range(3)
+                for arm in ("he", "batch")
+                for rate, final in zip((0.1, 1, 10), finals[arm], strict=True)
+            )
+        }
+
+    assert batch_norm_claims.wider(ranges([0.8, 0.8, 0.8], 0.1)).holds
+    assert not batch_norm_claims.wider(ranges([0.1, 0.1, 0.8], 0.1)).holds, "a greater rate, and only that one"
+
+
 def test_a_ratio_is_a_geometric_mean_with_the_factor_of_its_interval() -> None:
     found = claims.ratio([2.0, 8.0], [1.0, 2.0])
     assert found.mean == pytest.approx(8**0.5)
     assert claims.surely_above(Estimate(2.0, 1.5, 5), 1)
+    assert claims.within(Estimate(1.1, 1.1, 5), 1.25)
+    assert not claims.within(Estimate(1.1, 1.2, 5), 1.25)
+    assert not claims.within(Estimate(0.9, 1.2, 5), 1.25)
     assert not claims.surely_above(Estimate(2.0, 2.5, 5), 1)
     assert claims.times(Estimate(2560.4, 1.05, 5)) == "2,560 ×/÷ 1.05 (n = 5)"
     assert claims.times(Estimate(0.04991, None, 1)) == "0.0499 (n = 1)"
