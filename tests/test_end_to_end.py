@@ -12,11 +12,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from PIL import Image
+from skimage.data import astronaut
 
 from pipeline.config import PROJECT_ROOT, Run
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from tests.conftest import TINY, TINY_STUDIES, Pipeline, run_pipeline
+from tests.sweeps.sweeping import all_runs
 
 DEMO = ("--data.choice=demo", *TINY, *TINY_STUDIES)
 TWO = "--sweep.variances=0.01 0.1"
@@ -187,6 +190,25 @@ def test_networks_are_measured_at_every_variance_of_the_sweep_and_only_once(pipe
     assert report.returncode == 0, report.stderr
     text = (home / "reports" / "output" / "demo" / "report.en.md").read_text(encoding="utf-8")
     assert "| 0.2 | conditional (blind) |" in text
+
+
+def test_own_images_may_be_of_any_size_that_ssims_window_fits_into(
+    pipeline: Pipeline, home: Path, tmp_path: Path
+) -> None:
+    photograph = Image.fromarray(astronaut())
+    for side, folder in ((10, tmp_path / "small"), (151, tmp_path / "odd")):
+        folder.mkdir()
+        for n in range(20):
+            photograph.crop((4 * n, 3 * n, 4 * n + side, 3 * n + side + 2)).save(folder / f"{n}.png")
+    refused = pipeline("sweep", *TINY, f"--data.images.folder={tmp_path / 'small'}")
+    assert refused.returncode == 2
+    assert "images of 10×12 pixels, and SSIM's window takes 11" in refused.stderr
+    networks = ("--sweep.models=autoencoder residual", "--sweep.settings.residual.widths=[8,8,8]")
+    quick = ("--sweep.variances=0.05", "--sweep.training.batch_size=4", "--sweep.baselines=noisy linear")
+    done = pipeline("sweep", *TINY, *networks, *quick, f"--data.images.folder={tmp_path / 'odd'}")
+    assert done.returncode == 0, done.stderr
+    names = {run.name.split()[0] for run in all_runs(home)}
+    assert names > {"autoencoder", "linear", "noisy", "residual"}, "and the summary"
 
 
 def test_seeds_are_averaged_with_their_interval(pipeline: Pipeline, home: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import nn
 from pipeline.models.fitted import Fitted
 
 RIDGE = 1e-4  # of the mean power of a pixel
+UNFOLDED_AT_ONCE = 100 * 32 * 32  # pixels, each with the window around it
 
 
 class NoisyInput(nn.Module):
@@ -59,17 +60,28 @@ class LinearFilter(Fitted):
         length = channels * self.size**2 + 1
         power = torch.zeros(length, length, dtype=torch.float64, device=clean.device)
         target = torch.zeros(length, channels, dtype=torch.float64, device=clean.device)
-        for some_noisy, some_clean in zip(noisy.split(100), clean.split(100), strict=True):
-            windows = F.unfold(self.padded(some_noisy), self.size).transpose(1, 2).flatten(0, 1)
+        for around, middle in strips(self.padded(noisy), clean):
+            windows = F.unfold(around, self.size).transpose(1, 2).flatten(0, 1)
             windows = torch.cat([windows, torch.ones_like(windows[:, :1])], dim=1)
             power += (windows.T @ windows).double()
-            target += (windows.T @ some_clean.flatten(2).transpose(1, 2).flatten(0, 1)).double()
+            target += (windows.T @ middle.flatten(2).transpose(1, 2).flatten(0, 1)).double()
         ridge = RIDGE * power.diagonal()[:-1].mean() * torch.ones(length, dtype=torch.float64, device=clean.device)
         ridge[-1] = 0
         solution = torch.linalg.solve(power + ridge.diag(), target).T.float()
         self.weight.copy_(solution[:, :-1].view_as(self.weight))
         self.shift.copy_(solution[:, -1])
         return {}
+
+
+def strips(padded: torch.Tensor, clean: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Rows of several images or, where they are large, some rows of one, with what of the padded ones is around."""
+    h, w = clean.shape[2:]
+    margins = padded.shape[2] - h
+    images = max(1, UNFOLDED_AT_ONCE // (h * w))
+    rows = max(1, UNFOLDED_AT_ONCE // (images * w))
+    for some_padded, some_clean in zip(padded.split(images), clean.split(images), strict=True):
+        for top in range(0, h, rows):
+            yield some_padded[:, :, top : top + rows + margins], some_clean[:, :, top : top + rows]
 
 
 class Tuned(Fitted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -55,8 +56,8 @@ def tutorial_layers(channels: int) -> list[nn.Module]:
 class Autoencoder(nn.Module):
     """Convolutional autoencoder: two convolutions down, two transposed convolutions up.
 
-    h and w must be even. The code is (b, 2·width, h/2, w/2), more numbers than the image has: it is the noise, not a
-    narrow bottleneck, that stops the network from copying its input. The output is linear and not clipped.
+    The code is (b, 2·width, h/2, w/2), more numbers than the image has: it is the noise, not a narrow bottleneck, that
+    stops the network from copying its input. The output is linear and not clipped. Odd sides get one more pixel within.
     """
 
     def __init__(self, channels: int = 3, variance: float = 0.05, width: int = 32) -> None:
@@ -74,8 +75,10 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, noisy: torch.Tensor) -> torch.Tensor:
-        denoised: torch.Tensor = self.decoder(self.encoder(noisy))
-        return denoised
+        h, w = noisy.shape[2:]
+        even = F.pad(noisy, (0, w % 2, 0, h % 2), mode="replicate")
+        denoised: torch.Tensor = self.decoder(self.encoder(even))
+        return denoised[:, :, :h, :w]
 
 
 class DnCNN(nn.Module):

@@ -15,7 +15,7 @@ class Fitted(nn.Module, ABC):
     part: ClassVar[Literal["train", "validation"]]
     """The images it is fitted to."""
     images: ClassVar[int]
-    """How many of them."""
+    """How many of them, if they are of 32×32 pixels; of larger ones fewer, with as many pixels, but at least eight."""
 
     @abstractmethod
     def fit(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pipeline.console import counted, say, table
 from pipeline.data import catalog
 from pipeline.data.source_code import code_digest
 from pipeline.data.store import ImageStore, Manifest
+from pipeline.errors import UserError
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, require_known, run_missing
 from pipeline.sweeps import cross
@@ -24,12 +25,14 @@ from pipeline.tracking.views import DENOISING as DENOISING_CHARTS
 from pipeline.trials import variance_text
 
 REPORTING = Path(reporting.__file__).parent
+LEAST_SIDE = 11  # pixels: SSIM's window
 
 
 def run(config: Config) -> None:
     """Train and measure the trials that have no finished run, summarise the sweep, and print its figures."""
     require_settings_of_known(config.sweep)
     images = catalog.prepare(config.data, config.run, "colour")
+    require_large_enough(images.manifest)
     store = open_store(config.run)
     name, digest = experiment_name(images.manifest, config.sweep.clip), images.manifest.digest
     experiment_id = (
@@ -66,6 +69,16 @@ def run(config: Config) -> None:
     )
     say(f"sweep     {key}: {len(runs)} trials finished")
     results.require_all()
+
+
+def require_large_enough(manifest: Manifest) -> None:
+    """Raises `UserError` for images in which SSIM has no place for its window."""
+    height, width = manifest.shape[2:]
+    if min(height, width) < LEAST_SIDE:
+        raise UserError(
+            f"{manifest.title}: images of {width}×{height} pixels, and SSIM's window takes {LEAST_SIDE}; "
+            "enlarge your own with --data.images.size 32 --data.images.fit resize"
+        )
 
 
 def measured_across(

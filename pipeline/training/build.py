@@ -14,7 +14,7 @@ from pipeline.training.batches import Batches
 from pipeline.training.randomness import seed_of, validation_split
 from pipeline.trials import Trial
 
-EVALUATION_BATCH = 100  # small enough for a CPU's caches
+EVALUATED_AT_ONCE = 100 * 32 * 32  # pixels: small enough for a CPU's caches, and for memory where images are large
 
 
 def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any) -> nn.Module:
@@ -42,11 +42,17 @@ def split_batches(store: ImageStore, trial: Trial, device: torch.device) -> dict
     images, labels = torch.from_numpy(store.images), torch.from_numpy(store.labels).long()
     train, validation = validation_split(store.split("train"), trial.validation)
     test = torch.tensor(store.split("test"))
+    at_once = evaluated_at_once(*store.manifest.shape[2:])
     return {
         "train": Batches(images, labels, train, trial.training.batch_size, device),
-        "validation": Batches(images, labels, validation, EVALUATION_BATCH, device),
-        "test": Batches(images, labels, test, EVALUATION_BATCH, device),
+        "validation": Batches(images, labels, validation, at_once, device),
+        "test": Batches(images, labels, test, at_once, device),
     }
+
+
+def evaluated_at_once(height: int, width: int) -> int:
+    """How many images of a size are evaluated in one batch."""
+    return max(1, EVALUATED_AT_ONCE // (height * width))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -15,7 +15,7 @@ from pipeline.models import CLASSIFIERS
 from pipeline.models.classifiers import Standardize
 from pipeline.training.augmentation import random_affine
 from pipeline.training.batches import Batch, Batches
-from pipeline.training.build import EVALUATION_BATCH, build, count_parameters
+from pipeline.training.build import build, count_parameters, evaluated_at_once
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import arithmetic, choose_precision
 from pipeline.training.fit import Setting, fit
@@ -91,13 +91,15 @@ def digit_batches(store: ImageStore, trial: ClassificationTrial, device: torch.d
     learnt, measured = (myMNIST(store, train=train) for train in (True, False))
     train, validation = validation_split(range(len(learnt)), trial.validation)
 
+    at_once = evaluated_at_once(*learnt.data.shape[1:])
+
     def batches(digits: myMNIST, indices: torch.Tensor, size: int) -> Batches:
         return Batches(digits.data.unsqueeze(1), digits.targets, indices, size, device)
 
     return {
         "train": batches(learnt, train, trial.training.batch_size),
-        "validation": batches(learnt, validation, EVALUATION_BATCH),
-        "test": batches(measured, torch.arange(len(measured)), EVALUATION_BATCH),
+        "validation": batches(learnt, validation, at_once),
+        "test": batches(measured, torch.arange(len(measured)), at_once),
     }
 
 

@@ -27,6 +27,7 @@ from pipeline.training.observer import Observer
 from pipeline.trials import DenoisingTrial
 
 EXAMPLES = 10
+LEAST_FITTED = 8  # images, however large
 LEAST_ERROR = 1e-6  # squared: 60 dB, which no denoiser reaches
 
 
@@ -139,7 +140,9 @@ def log_uniform(span: tuple[float, float], count: int, generator: torch.Generato
 
 def fit_at_once(model: Fitted, batches: Batches, denoiser: Denoiser, variance: float) -> dict[str, float]:
     """Fit a model to as many of the images as it wants, evenly spread; returns the figures it notes."""
-    count = min(model.images, len(batches.indices))
+    height, width = batches.images.shape[2:]
+    wanted = min(model.images, max(LEAST_FITTED, model.images * 32 * 32 // (height * width)))
+    count = min(wanted, len(batches.indices))
     chosen = np.linspace(0, len(batches.indices) - 1, count).round().astype(int)
     batch = batches.select(batches.indices[chosen])
     return model.fit(denoiser.noisy(batch, variance), batch.images)

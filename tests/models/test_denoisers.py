@@ -8,8 +8,9 @@ import torch
 
 from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
-from pipeline.models import DENOISERS
+from pipeline.models import DENOISERS, classical
 from pipeline.models.classical import LinearFilter, NonLocalMeans, TotalVariation, Wavelet
+from pipeline.models.denoisers import Autoencoder
 from pipeline.models.noise_level import immerkaer
 from pipeline.models.residual import DATA_STD, ConditionalDenoiser, ResidualDenoiser, WindowAttention
 
@@ -112,6 +113,27 @@ def test_the_linear_filter_is_the_least_squares_solution(clean: torch.Tensor) ->
     expected = windows @ torch.linalg.lstsq(windows, target).solution
     got = found(noisy).flatten(2).transpose(1, 2).flatten(0, 1)
     np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("pixels", [3 * 32 * 32, 5 * 32, 1])
+def test_the_linear_filter_is_the_same_from_parts_of_large_images(
+    clean: torch.Tensor, monkeypatch: pytest.MonkeyPatch, pixels: int
+) -> None:
+    noisy = noisy_version(clean[:16], 0.05)
+    at_once, in_parts = LinearFilter(size=3), LinearFilter(size=3)
+    at_once.fit(noisy, clean[:16])
+    monkeypatch.setattr(classical, "UNFOLDED_AT_ONCE", pixels)
+    in_parts.fit(noisy, clean[:16])
+    torch.testing.assert_close(in_parts(noisy), at_once(noisy), rtol=0, atol=1e-3)
+
+
+def test_odd_sides_are_no_trouble_to_the_autoencoder() -> None:
+    network = Autoencoder(width=4)
+    odd = torch.rand(2, 3, 33, 15)
+    assert network(odd).shape == odd.shape
+    more = torch.cat([odd, odd[:, :, -1:]], dim=2)
+    more = torch.cat([more, more[:, :, :, -1:]], dim=3)
+    torch.testing.assert_close(network(odd), network(more)[:, :, :33, :15])
 
 
 def test_a_filter_without_a_middle_is_refused() -> None:
