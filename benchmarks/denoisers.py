@@ -28,8 +28,11 @@ from pipeline.config import Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
 from pipeline.models import DENOISERS
+from pipeline.stages import sweep
+from pipeline.stages.report import latest_sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.training.build import in_memory_format
 from pipeline.training.device import arithmetic, choose_precision
 from pipeline.training.noise import fixed_noise
 
@@ -43,20 +46,25 @@ def train(arguments: argparse.Namespace) -> None:
     command = [sys.executable, "-m", "pipeline", "sweep", "--config=experiments/denoise.yaml"]
     command += [f"--data.source={arguments.folder}", f"--run.home={arguments.home}", "--sweep.seeds=0"]
     command += [f"--sweep.models={arguments.models}", f"--sweep.variances={arguments.variances}"]
-    command += [f"--sweep.training.seconds={arguments.seconds}"]
+    command += [f"--sweep.training.seconds={arguments.seconds:g}"]
+    command += [f"--sweep.training_of.conditional.seconds={2 * arguments.seconds:g}"]
     subprocess.run([*command, *arguments.options], check=True)
 
 
-def newest(store: TrackingStore) -> dict[tuple[float, str], RunRecord]:
-    """The last finished run of each variance and model."""
-    runs = [run for experiment, name in store.experiments() if "denois" in name for run in store.trials(experiment)]
+def of_the_sweep(store: TrackingStore, images: ImageStore) -> dict[tuple[float, str], RunRecord]:
+    """The runs of the sweep just asked for, by variance and model."""
+    experiment = store.find_experiment(sweep.experiment_name(images.manifest, clip=False), images.manifest.digest)
+    found = latest_sweep(store, experiment) if experiment else None
+    assert found, "made a moment ago"
+    _, runs = found
     return {(float(run.params["variance"]), run.params["model"]): run for run in runs}
 
 
 def milliseconds(run: RunRecord, store: TrackingStore, noisy: torch.Tensor, variance: float) -> float:
     """An image, in one batch; the quickest of three."""
     settings = json.loads(run.params["settings"])
-    network = DENOISERS[run.params["model"]](channels=noisy.shape[1], variance=variance, **settings).eval()
+    network = DENOISERS[run.params["model"]](channels=noisy.shape[1], variance=variance, **settings)
+    network = in_memory_format(network.eval(), torch.channels_last)
     if run.params["steps"] != "0":
         network.load_state_dict(store.weights(run.run_id, keys.WEIGHTS))
     times = []
@@ -87,7 +95,7 @@ def compare(store: TrackingStore, images: ImageStore, count: int) -> pd.DataFram
     indices = images.split("test")[:count]
     clean = torch.from_numpy(images.images[list(indices)]).float() / 255
     rows = []
-    runs = newest(store)
+    runs = of_the_sweep(store, images)
     for variance in sorted({variance for variance, _ in runs}):
         noisy = fixed_noise(clean, indices, variance, False, images.manifest.digest)
         for (of, model), run in runs.items():
@@ -110,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, help="with CIFAR-10")
     parser.add_argument("--home", type=Path, required=True, help="where runs are kept and used again")
-    parser.add_argument("--seconds", default="300", help="of training of each network")
+    parser.add_argument("--seconds", type=float, default=300, help="of training of each; conditional gets twice that")
     parser.add_argument("--models", default="residual dncnn tutorial-fixed autoencoder")
     parser.add_argument("--variances", default="0.01 0.05 0.1")
     parser.add_argument("--images", type=int, default=100, help="the first test images")

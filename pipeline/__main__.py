@@ -113,7 +113,7 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     """
     parser = make_parser()
     arguments = ["--run.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
-    arguments = config_first(with_lists(spelled_out(arguments)))
+    arguments = one_budget(config_first(with_lists(spelled_out(arguments))))
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
@@ -212,6 +212,16 @@ def config_first(arguments: list[str]) -> list[str]:
         (front if argument.startswith("--config=") or "--config" in (argument, after) else rest).append(argument)
         after = argument
     return [*front, *rest]
+
+
+def one_budget(arguments: list[str]) -> list[str]:
+    """Let the last budget of training on the command line take the place of a file's, in whatever that is counted."""
+    for section in ("classify", "sweep"):
+        names = [f"--{section}.training.{budget}" for budget in ("epochs", "steps", "seconds")]
+        given = [option for argument in arguments if (option := argument.partition("=")[0]) in names]
+        if given:
+            arguments = [*arguments, *(f"{name}=null" for name in names[1:] if name != given[-1])]
+    return arguments
 
 
 def with_lists(arguments: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import as_list, main
+from pipeline.__main__ import as_list, configure, main
 from pipeline.config import PROJECT_ROOT
 from pipeline.errors import UserError
 from tests.conftest import run_pipeline
@@ -17,7 +17,7 @@ from tests.conftest import run_pipeline
 def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "from pipeline.__main__ import as_list, main\n"
+        "from pipeline.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print('heavy:', sorted({'torch', 'mlflow', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)))"
@@ -94,6 +94,25 @@ def test_print_config_shows_what_would_be_used(home: Path) -> None:
     assert done.returncode == 0
     assert "variances:\n  - 0.2\n  - 0.3\n" in done.stdout
     assert "batch_size: 16" in done.stdout, "from experiments/demo.yaml"
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (["--sweep.training.epochs=3"], (3, None, None)),
+        (["--sweep.training.seconds=9"], (0.5, None, 9)),
+        (["--sweep.training.seconds", "9", "--sweep.training.steps", "7"], (0.5, 7, None)),
+        ([], (0.5, 20, None)),
+    ],
+)
+def test_a_budget_on_the_command_line_takes_the_place_of_the_files(
+    budget: list[str], expected: tuple[float, int | None, float | None], tmp_path: Path, home: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("sweep: {training: {epochs: 0.5, steps: 20}}\n")
+    _, config, _ = configure(["sweep", f"--config={file}", *budget, "--data.choice=demo", f"--run.home={home}"])
+    training = config.sweep.training
+    assert (training.epochs, training.steps, training.seconds) == expected
 
 
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
