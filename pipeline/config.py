@@ -130,7 +130,7 @@ class Training:
     """Decay a step of an exponential moving average of the weights, which is what is evaluated and kept."""
 
     compile: bool = False
-    """Compile the network with torch.compile; the time that takes counts as training."""
+    """Compile the network with torch.compile, before the time of training begins. Needs a C++ compiler."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic inside the network; auto: bfloat16 where the hardware has it natively, else float32."""

@@ -101,7 +101,7 @@ class Fit:
             if training.ema
             else None
         )
-        self.forward: nn.Module = torch.compile(model) if training.compile else model  # type: ignore[assignment]
+        self.forward = self.compiled(model)
         self.random_states: list[torch.Tensor] = []
         if saved:
             self.load(saved)
@@ -176,6 +176,10 @@ class Fit:
             self.average.update_parameters(self.model)
         return value
 
+    def compiled(self, model: nn.Module) -> nn.Module:
+        """What calls a model in training: itself, or a faster version with the same weights."""
+        return torch.compile(model) if self.training.compile else model  # type: ignore[return-value]
+
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated and kept: the weights' average if there is one."""
@@ -193,7 +197,8 @@ class Fit:
     def seconds_a_step(self, budget: float) -> float:
         """Measured on a copy of the network, which is thrown away."""
         trial = copy.copy(self)
-        trial.model = trial.forward = copy.deepcopy(self.model).train()
+        trial.model = copy.deepcopy(self.model).train()
+        trial.forward = self.compiled(trial.model)
         trial.progress, trial.average = Progress(total=10**9), None
         trial.optimizers = Optimizers(trial.model, self.training, 10**6)
         noise = generator(self.device, "measurement")

@@ -209,6 +209,27 @@ def test_a_budget_in_seconds_is_measured_once(tmp_path: Path) -> None:
     assert resumed.total == first.total == 30
 
 
+@pytest.mark.slow
+def test_what_is_compiled_is_measured_compiled_and_learns_the_same() -> None:
+    called: list[str] = []
+
+    def objective(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        called.append(type(model).__name__)
+        return noisy_loss(model, batch, generator)
+
+    def without_dropout(training: Training) -> nn.Module:
+        model = nn.Sequential(*(layer for layer in network() if not isinstance(layer, nn.Dropout)))
+        fit(model, some_batches(), objective, lambda _: {}, training, 0, Setting(torch.float32, Silent()))
+        return model
+
+    quick = without_dropout(Training(seconds=0.5, compile=True))
+    assert set(called) == {"OptimizedModule"}, "the measurement too"
+    assert all(parameter.isfinite().all() for parameter in quick.parameters())
+    plain, compiled = (without_dropout(Training(steps=20, compile=faster)) for faster in (False, True))
+    for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 def test_a_whole_number_is_the_same_setting_as_its_float() -> None:
     assert repr(Training(epochs=3)) == repr(Training(epochs=3.0)) == repr(Training())
     assert repr(Affine(shift=2)) == repr(Affine(shift=2.0))
