@@ -36,11 +36,17 @@ logger = logging.getLogger(__name__)
 class Recorder:
     """Writes to one run; also an observer of training, whose curves it logs from step 1."""
 
-    def __init__(self, store: TrackingStore, run_id: str, epochs_logged: int = 0) -> None:
+    def __init__(self, store: TrackingStore, run_id: str, epochs_logged: int = 0, spent: float = 0.0) -> None:
         self.client = store.client
         self.run_id = run_id
         self.epochs_logged = epochs_logged
         """What an earlier process has written of the curves."""
+        self.started = time.monotonic() - spent
+
+    @property
+    def spent(self) -> float:
+        """Seconds so far, over all processes, as far as those before have told."""
+        return time.monotonic() - self.started
 
     def params(self, params: Mapping[str, object]) -> None:
         """What was set: logged once."""
@@ -145,6 +151,7 @@ class Recorder:
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         if epoch > self.epochs_logged:
             self.metrics(metrics, step=epoch)
+        self.tag(keys.SPENT, repr(self.spent))
 
     def fit_finished(self) -> None:
         """The run goes on: it is evaluated."""
@@ -184,15 +191,16 @@ def recording(
         run_id = resume
         for key, value in tags.items():
             store.tag(run_id, key, value)
-        recorder = Recorder(store, run_id, max((step for step, _ in store.history(run_id, keys.TRAIN_LOSS)), default=0))
+        epochs_logged = max((step for step, _ in store.history(run_id, keys.TRAIN_LOSS)), default=0)
+        spent = float(store.client.get_run(run_id).data.tags.get(keys.SPENT, 0))
+        recorder = Recorder(store, run_id, epochs_logged, spent)
     else:
         run_id = store.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
         recorder = Recorder(store, run_id)
-    started = time.monotonic()
     mlflow.start_run(run_id=run_id)  # what log_model logs to
     try:
         yield recorder
-        recorder.metrics({keys.TOTAL_SECONDS: time.monotonic() - started})
+        recorder.metrics({keys.TOTAL_SECONDS: recorder.spent})
         recorder.tag(keys.COMPLETE, "1")
         if resume:
             recorder.forget_failure()
@@ -210,6 +218,7 @@ def end_broken_off(recorder: Recorder, error: BaseException) -> None:
         # This process is about to give up; nothing that it still tells the server should wait for minutes again.
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     try:
+        recorder.tag(keys.SPENT, repr(recorder.spent))
         if not interrupted(error):
             recorder.tag(keys.FAILURE, f"{type(error).__name__}: {error}")
             recorder.text("".join(traceback.format_exception(error)), "traceback.txt")

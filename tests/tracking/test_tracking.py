@@ -91,6 +91,21 @@ def test_a_run_that_failed_is_resumed_and_then_complete(store: TrackingStore, ex
     assert store.history(run.run_id, "train/loss") == [(1, 1.0), (2, 0.5)]
 
 
+def test_the_seconds_of_a_run_are_those_of_all_its_processes(store: TrackingStore, experiment: str) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder,
+    ):
+        recorder.started -= 1000  # as if it had taken that long
+        raise KeyboardInterrupt
+    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}, resume=recorder.run_id) as recorder:
+        recorder.started -= 500
+        recorder.epoch_finished(1, {"train/loss": 1.0})  # what a process that is killed has told
+    (run,) = store.finished(experiment, keys.KIND_TRIAL)
+    assert 1500 < run.metrics[keys.TOTAL_SECONDS] < 1600
+    assert 1500 < float(run.tags[keys.SPENT]) <= run.metrics[keys.TOTAL_SECONDS]
+
+
 def test_an_error_that_ctrl_c_caused_inside_a_library_is_an_interruption(
     store: TrackingStore, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
