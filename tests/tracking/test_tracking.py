@@ -92,13 +92,15 @@ def test_a_run_that_failed_is_resumed_and_then_complete(store: TrackingStore, ex
 
 
 def test_the_seconds_of_a_run_are_those_of_all_its_processes(store: TrackingStore, experiment: str) -> None:
-    with (
-        pytest.raises(KeyboardInterrupt),
-        recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder,
-    ):
-        recorder.started -= 1000  # as if it had taken that long
-        raise KeyboardInterrupt
-    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}, resume=recorder.run_id) as recorder:
+    def breaks_off() -> None:
+        with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}) as recorder:
+            recorder.started -= 1000  # as if it had taken that long
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        breaks_off()
+    (killed,) = store.of_trial(experiment, "f" * 64)
+    with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}, resume=killed.run_id) as recorder:
         recorder.started -= 500
         recorder.epoch_finished(1, {"train/loss": 1.0})  # what a process that is killed has told
     (run,) = store.finished(experiment, keys.KIND_TRIAL)
