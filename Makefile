@@ -44,7 +44,7 @@ help: ## this list
 	@echo '  SOURCE=folder          where MNIST as CSV and CIFAR-10 lie, instead of downloading them'
 	@echo '  IMAGES=folder          images of your own, to denoise instead of CIFAR-10'
 	@echo '  CONFIG=file.yaml       another experiment file than experiments/full.yaml or demo.yaml'
-	@echo '  JOBS=4|auto            trials at a time; THREADS=1 of each'
+	@echo '  JOBS=4|auto            trials at a time (1; experiments of a study: auto); THREADS=1 of each'
 	@echo '  ENGINE=ray             on a Ray cluster: RAY_ADDRESS=address, else on this machine'
 	@echo '  IN="a.png folder"      what to denoise, or CSV files or images of digits; OUT= where to'
 	@echo '  VAR=0.01               variance of the noise in IN; not given: estimated. CLEAN=folder: to measure against'
@@ -85,7 +85,7 @@ study-gan: $(READY) ## measure why a generator ascends log D(G(z))
 study-batchnorm: $(READY) ## measure whether batch normalization speeds up learning
 	@$(PIPELINE) study-batchnorm $(DATA_OPTIONS) $(call option,SEEDS,--batch_norm.seeds) $(ENGINE_OPTIONS) $(ARGS)
 
-report: $(READY) ## write reports/output/report.en.md from the tracked runs, made first where there are none
+report: $(READY) ## write reports/output/report.en.md from the tracked runs; networks are trained first where none are
 	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
 
 denoise: $(READY) ## denoise the images IN= into the folder OUT=, with the best model trained

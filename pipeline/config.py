@@ -285,8 +285,9 @@ class Run:
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """auto: the first there is of cuda, mps, cpu."""
 
-    jobs: int | Literal["auto"] = 1
-    """Trials at a time, each in a process of its own; auto: one a core (a small network gains little from a second)."""
+    jobs: int | Literal["auto"] | None = None
+    """Trials at a time, each in a process of its own; auto: one a core (a small network gains little from a second).
+    Not given: one, and auto for the studies, whose networks are smallest."""
 
     threads: int = 0
     """Threads of a trial on the CPU; 0: the physical cores, divided among the trials that run at a time."""
@@ -314,7 +315,7 @@ class Run:
 
     def __post_init__(self) -> None:
         require_positive("run.checkpoint_seconds", [self.checkpoint_seconds])
-        if self.jobs != "auto" and self.jobs < 1:
+        if isinstance(self.jobs, int) and self.jobs < 1:
             raise UserError(f"run.jobs is {self.jobs}; give a number of trials at a time, or JOBS=auto")
         if not self.gpus_per_trial >= 0:
             raise UserError(f"run.gpus_per_trial is {self.gpus_per_trial}; give 1, or a fraction such as 0.5")

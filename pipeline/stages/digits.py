@@ -62,7 +62,7 @@ def run(config: Config) -> None:
     options = config.digits
     files = files_of(options)
     store = open_store(config.run)
-    version = trained(config, store, "digits", keys.KIND_CLASSIFIER, options.model)[-1]
+    version = trained(config, store, "digits", keys.KIND_CLASSIFIER, options.model)[0]
     model, (_, channels, *shape) = registry.load(version)
     if channels != 1 or -1 in shape:
         raise UserError(f"{version.uri} takes images of {channels} channels; expected a classifier of grey digits")

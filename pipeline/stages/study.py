@@ -41,7 +41,7 @@ def settings_of(study: str, config: Config) -> GanStudy | BatchNormStudy:
 
 def on_one_thread(run: Run) -> Run:
     """Networks this small gain nothing from a second thread: experiments run side by side instead, if nobody says."""
-    return run if run.threads or run.jobs != 1 else replace(run, jobs="auto", threads=1)
+    return run if run.threads or run.jobs else replace(run, jobs="auto", threads=1)
 
 
 def experiment_name(study: str, manifest: Manifest) -> str:

@@ -51,11 +51,11 @@ def job_of(trial: Trial, manifest: Manifest) -> Job:
         figure = keys.VAL_PSNR if trial.span is None else keys.VAL_PSNR_BLIND
         if trial.span is None:
             name = f"{name}-{variance_text(trial.variance)}"
-    return Job(name, kind, trial.dataset, manifest.digest, figure)
+    return Job(name, kind, trial.dataset, manifest.digest, trial.validation, figure)
 
 
 def trained(config: Config, store: TrackingStore, role: Role, kind: str, wanted: str | None) -> list[Version]:
-    """The models to choose from: the champions of the first dataset that has any, or what `wanted` names.
+    """The models to choose from: the champions of the first dataset that has any, by name, or what `wanted` names.
 
     `wanted` is a registered model, alone (its champion) or with @alias or /version; else a network or an alias, of
     which there is a model for each job. Raises `UserError` where there is none.

@@ -146,7 +146,7 @@ def estimate(planned: Sequence[Planned], run: Run) -> str:
     seconds = seconds_left(planned)
     if seconds is None:
         return ""
-    assert run.jobs != "auto"
+    assert isinstance(run.jobs, int)
     return f", about {math.ceil(seconds / run.jobs / 60)} min"
 
 

@@ -56,7 +56,7 @@ def divided(run: Run, trials: int) -> Run:
 def number_of_jobs(run: Run, trials: int) -> int:
     """Trials at a time. auto: one a core, which benchmarks/parallel.py finds fastest; a GPU takes them one by one."""
     if run.jobs != "auto":
-        return run.jobs
+        return run.jobs or 1
     return 1 if torch.cuda.is_available() and run.device != "cpu" else max(1, min(cores(), trials))
 
 

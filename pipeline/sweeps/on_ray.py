@@ -91,9 +91,9 @@ def reachable(run: Run, nodes: int) -> Run:
     uri = store_uri(run)
     if nodes > 1 and not uri.startswith("http"):
         raise UserError(
-            f"{nodes} Ray nodes can't share the tracking store {uri}: start a server that all of them reach, "
-            "`mlflow server --host 0.0.0.0 --allowed-hosts HOST:5000 --backend-store-uri …`, "
-            "and name it with MLFLOW_TRACKING_URI=http://HOST:5000"
+            f"{nodes} Ray nodes can't share the tracking store {uri}: start an MLflow server that all of them reach, "
+            "`make server HOST=0.0.0.0 HOSTS=its-name AUTH=1` on one of them, "
+            "and name it with MLFLOW_TRACKING_URI=http://its-name:5000"
         )
     return replace(run, tracking_uri=uri, home=run.home.resolve())
 

@@ -29,8 +29,15 @@ class Job:
     """`keys.KIND_CLASSIFIER` or `keys.KIND_DENOISER`."""
     dataset: str
     data_digest: str
+    held_out: float
+    """Share of the training images that are for validation. With the digest it says which images these are."""
     figure: str
     """The metric that decides."""
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Tags that say which images were trained on and validated with."""
+        return {keys.DATA_DIGEST: self.data_digest, keys.HELD_OUT: f"{self.held_out:g}"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def register(store: TrackingStore, job: Job, runs: Iterable[RunRecord]) -> str |
         tags = {
             keys.KIND: job.kind,
             keys.DATASET: job.dataset,
-            keys.DATA_DIGEST: job.data_digest,
+            **job.images,
             keys.NETWORK: run.params["model"],
             keys.SEED: run.params["seed"],
             keys.FINGERPRINT: run.tags[keys.FINGERPRINT],
@@ -89,24 +96,25 @@ def register(store: TrackingStore, job: Job, runs: Iterable[RunRecord]) -> str |
 
 
 def registered_model(store: TrackingStore, job: Job) -> str:
-    """Name of the registered model of a job, made if missing. One taken by other data gets the digest's first letters.
+    """Name of the registered model of a job, made if missing.
 
-    Raises `RuntimeError` where both names are somebody else's.
+    Where the name is taken for other images, it gets the digest's first letters and the share held out. Raises
+    `RuntimeError` where that is somebody else's too.
     """
     from mlflow.exceptions import MlflowException
 
-    tags = {keys.DATA_DIGEST: job.data_digest}
+    longer = f"{job.name}-{job.data_digest[:8]}-{job.held_out:g}"
     description = f"Trained on {job.dataset}. The alias {CHAMPION} is at the version with the best {job.figure}."
-    for name in (job.name, f"{job.name}-{job.data_digest[:8]}"):
+    for name in (job.name, longer):
         try:
-            store.client.create_registered_model(name, tags, description)
+            store.client.create_registered_model(name, job.images, description)
             return name
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        if store.client.get_registered_model(name).tags.get(keys.DATA_DIGEST) == job.data_digest:
+        if store.client.get_registered_model(name).tags.items() >= job.images.items():
             return name
-    raise RuntimeError(f"the registered models {job.name} and {name} belong to other data")
+    raise RuntimeError(f"the registered models {job.name} and {longer} belong to other images")
 
 
 def crown(store: TrackingStore, name: str) -> str | None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy import linalg
 
+from pipeline.config import Run
 from pipeline.data.store import ImageStore
 from pipeline.models.gan import Discriminator, Generator
+from pipeline.stages.study import on_one_thread
 from pipeline.studies import gan_gradients, gan_losses, gan_toys
 from pipeline.studies.digit_judge import frechet
 from pipeline.studies.gan_training import arms
@@ -88,3 +90,9 @@ def test_only_the_non_saturating_loss_moves_a_line_that_is_told_apart(studied: D
     assert left["non-saturating"] < left["saturating"]
     start = tables["fixed_point"].set_index(["loss", "start"])["drift"]
     assert start.xs(0.0, level="start").max() < 0.2
+
+
+def test_experiments_run_side_by_side_unless_somebody_says_how_many() -> None:
+    assert on_one_thread(Run()) == Run(jobs="auto", threads=1)
+    for said in (Run(jobs=1), Run(jobs=3), Run(threads=2), Run(jobs="auto", threads=2)):
+        assert on_one_thread(said) == said

@@ -53,7 +53,7 @@ def test_a_node_that_dies_costs_no_trial_and_changes_no_figure(
     local = run_pipeline(*sweep, *on_ray, f"--run.home={home}")
     assert local.returncode == 2, local.stderr
     assert "3 Ray nodes can't share the tracking store sqlite:" in local.stderr
-    assert "mlflow server" in local.stderr
+    assert "make server HOST=0.0.0.0" in local.stderr
 
     uri = f"http://127.0.0.1:{port}"
     with server(tmp_path / "server", port):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -21,7 +23,7 @@ from pipeline.tracking.runs import recording
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from tests.conftest import Pipeline
 
-JOB = Job("digits-classifier", keys.KIND_CLASSIFIER, "digits", "d" * 64, keys.VAL_ACCURACY)
+JOB = Job("digits-classifier", keys.KIND_CLASSIFIER, "digits", "d" * 64, 0.02, keys.VAL_ACCURACY)
 
 
 @pytest.fixture
@@ -70,13 +72,22 @@ def test_a_model_is_registered_once_and_comes_with_where_it_is_from(store: Track
     assert registry.run_of(store, version).name == "net"
 
 
-def test_other_data_have_a_registered_model_of_their_own(store: TrackingStore) -> None:
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"data_digest": "e" * 64}, "digits-classifier-eeeeeeee-0.02"),
+        ({"held_out": 0.1}, "digits-classifier-dddddddd-0.1"),
+    ],
+)
+def test_other_images_have_a_registered_model_of_their_own(
+    changed: dict[str, Any], name: str, store: TrackingStore
+) -> None:
     run = finished(store, "net", 0.9)
     register(store, JOB, [run])
-    other = Job(JOB.name, JOB.kind, JOB.dataset, "e" * 64, JOB.figure)
-    assert register(store, other, [run]) is not None
-    assert len(registry.versions_of(store, "digits-classifier-eeeeeeee")) == 1
-    assert len(registry.versions_of(store, JOB.name)) == 1
+    better = finished(store, "better by other images", 0.99)
+    assert register(store, replace(JOB, **changed), [better]) is not None
+    assert len(registry.versions_of(store, name)) == 1
+    assert champion(store).tags[keys.NETWORK] == "net", "figures of other validation images don't compete"
 
 
 @pytest.mark.slow
@@ -112,7 +123,7 @@ def test_full_names_lead_to_a_version(store: TrackingStore) -> None:
 @pytest.mark.parametrize(
     ("network", "sizes"),
     [
-        (Autoencoder(channels=3, width=4), [(48, 64), (28, 30)]),
+        (Autoencoder(channels=3, width=4), [(48, 64), (28, 30), (29, 67), (5, 7)]),
         (ResidualDenoiser(channels=3, widths=(4, 8, 16)), [(48, 64), (29, 67), (5, 7)]),
         (ConditionalDenoiser(channels=3, widths=(4, 8, 16)), [(48, 64), (29, 67)]),
     ],
