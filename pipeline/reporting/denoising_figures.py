@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 
 import matplotlib as mpl
 import pandas as pd
@@ -19,6 +20,7 @@ from pipeline.trials import variance_text
 
 VARIANCE = "noise variance σ² (pixels from 0 to 1)"
 PSNR = "PSNR in dB (mean over images)"
+MARKERS = "oXsPD^vphd<>"
 
 
 def all_of(results: pd.DataFrame, matrix: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
@@ -44,30 +46,31 @@ def quality_over_variance(results: pd.DataFrame) -> Figure:
 
 def gain_over_variance(results: pd.DataFrame) -> Figure:
     """How many dB each model is above the noisy image."""
-    return over_variance(results[results["model"] != "noisy"], {"gain": "gain over the noisy image in dB"})
+    return over_variance(results, {"gain": "gain over the noisy image in dB"}, left_out="noisy")
 
 
-def over_variance(results: pd.DataFrame, panels: dict[str, str]) -> Figure:
-    """A panel a measure, with the models in the same colours and one legend beside them."""
+def over_variance(results: pd.DataFrame, panels: dict[str, str], left_out: str | None = None) -> Figure:
+    """A panel a measure, with one legend beside them; each model looks the same whatever is left out."""
     with sns.axes_style("whitegrid"), mpl.rc_context({"axes.titlesize": "medium"}):
         figure = new_figure(5 * len(panels) + 1.6, 3.8)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         # What is trained has the first and strongest colours, and the same ones in the figures of it alone.
         colours = colours_of(results.sort_values("trained", ascending=False, kind="stable")["model"])
+        shown = results[results["model"] != left_out]
         for ax, (measure, label) in zip(axes, panels.items(), strict=True):
             sns.lineplot(
-                results,
+                shown,
                 x="variance",
                 y=measure,
                 hue="model",
                 style="model",
-                markers=True,
+                markers=markers_of(colours),
                 dashes=False,
                 errorbar=interval,
                 palette=colours,
                 ax=ax,
             )
-            sns.scatterplot(results, x="variance", y=measure, hue="model", palette=colours, s=14, legend=False, ax=ax)
+            sns.scatterplot(shown, x="variance", y=measure, hue="model", palette=colours, s=14, legend=False, ax=ax)
             ax.set(xlabel=VARIANCE, ylabel=label)
             variance_axis(ax, results["variance"])
         one_legend(figure, axes)
@@ -78,6 +81,11 @@ def colours_of(models: pd.Series[str]) -> dict[str, tuple[float, float, float]]:
     """A colour a model, in the order of the table; more than ten models share ten colours and differ by marker."""
     names = list(dict.fromkeys(models))
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
+
+
+def markers_of(models: Iterable[str]) -> dict[str, str]:
+    """A marker a model, in their order."""
+    return dict(zip(models, cycle(MARKERS), strict=False))
 
 
 def variance_axis(ax: Axes, variances: pd.Series[float]) -> None:
@@ -123,7 +131,7 @@ def quality_over_time(results: pd.DataFrame) -> Figure:
             part = trained[trained["variance"] == variance]
             sns.scatterplot(
                 part, x="seconds", y="psnr", hue="model", style="model", palette=colours, hue_order=list(colours),
-                style_order=list(colours), s=60, ax=ax,
+                markers=markers_of(colours), s=60, ax=ax,
             )  # fmt: skip
             ax.set(xlabel="seconds of training", ylabel="PSNR in dB", title=f"σ²={variance_text(variance)}")
         one_legend(figure, list(grid[: len(variances)]))

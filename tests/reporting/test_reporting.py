@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import seaborn as sns
 import torch
+from matplotlib.figure import Figure
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.store import ImageStore
@@ -73,6 +74,26 @@ def test_the_plot_has_every_model_and_every_variance() -> None:
     baseline, network = (line.get_color() for line in figure.legends[0].get_lines())
     first, second = sns.color_palette("colorblind", 2)
     assert (mpl.colors.to_rgb(network), mpl.colors.to_rgb(baseline)) == (first, second)
+
+
+def test_a_model_looks_the_same_in_every_figure() -> None:
+    results = pd.DataFrame(
+        {"model": model, "variance": variance, "psnr": 20, "ssim": 0.5, "gain": 5, "trained": model == "net"}
+        for model in ("linear", "noisy", "tv", "net")
+        for variance in (0.01, 0.1)
+    )
+
+    def looks(figure: Figure) -> dict[str, tuple[object, object]]:
+        legend = figure.legends[0]
+        lines = [(line.get_color(), line.get_marker()) for line in legend.get_lines()]
+        return dict(zip([text.get_text() for text in legend.get_texts()], lines, strict=True))
+
+    quality, gain = (
+        looks(draw(results)) for draw in (denoising_figures.quality_over_variance, denoising_figures.gain_over_variance)
+    )
+    assert quality.keys() - gain.keys() == {"noisy"}
+    assert len(set(quality.values())) == 4
+    assert gain.items() <= quality.items()
 
 
 def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int) -> RunRecord:
