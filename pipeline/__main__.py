@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
@@ -166,11 +169,31 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """Parse, or raise `UserError` in one line with the nearest option there is."""
     from jsonargparse import ArgumentError
 
+    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if option.startswith("--config=") or option == "--config":
+            require_yaml(Path(option.partition("=")[2] or value))
     try:
         given: Namespace = parser.instantiate(parser.parse_args(arguments))
     except ArgumentError as error:
         raise UserError(explain(str(error), parser)) from error
     return given
+
+
+def require_yaml(file: Path) -> None:
+    """Refuse an experiment file that can't be read as settings, and say where. What they mean, the parser checks."""
+    if not file.is_file():
+        return  # which the parser says well
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not a text file: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{file}, line {line}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: no settings in it; expected sections such as sweep: {{variances: [0.05]}}")
 
 
 def config_of(given: Namespace) -> Config:

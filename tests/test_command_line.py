@@ -70,12 +70,35 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sweep: [0.1", "mine.yaml, line 1: "),
+        ("sweep:\n  seeds: [0]\n models: 3\n", "mine.yaml, line 3: "),
+        ("", "mine.yaml: no settings in it"),
+        ("just words", "mine.yaml: no settings in it"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_named_with_its_line(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    for arguments in ([f"--config={file}"], ["--config", str(file)]):
+        assert main(["sweep", *arguments]) == 2
+        complaint = capsys.readouterr().err
+        assert message in complaint
+        assert len(complaint.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["classify", "--classify.model=cn"], "no network called 'cn'; did you mean cnn?"),
         (["sweep", "--sweep.models=autoencoder unet"], "no network called 'unet'"),
         (["sweep", "--sweep.baselines=noisy liner"], "no network called 'liner'; did you mean linear?"),
         (["sweep", "--sweep.training_of.dncn.epochs=1"], "no network called 'dncn'; did you mean dncnn?"),
+        (["sweep", "--sweep.settings.autoencoder.wdth=8"], "autoencoder has no setting wdth; did you mean width?"),
+        (["classify", "--classify.settings.width=-1"], "cnn with settings {'width': -1}"),
         (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),
     ],
 )

@@ -32,7 +32,12 @@ def run(config: Config) -> None:
         if sweep:
             found.add("sweep")
             summary, runs = sweep
-            show(f"{name}, sweep {summary.tags[keys.SWEEP]}", denoiser_rows(runs))
+            show(f"{name}, sweep {summary.tags[keys.SWEEP]}, the last one asked for", denoiser_rows(runs))
+            others = len(store.finished(experiment_id, keys.KIND_SUMMARY)) - 1
+            if others:
+                say(
+                    f"Earlier sweeps: {others}. The same make sweep as then shows one again, and trains nothing anew.\n"
+                )
     if found:
         say("Mean over seeds ± half-width of the 95 % t-interval, n seeds; *: the best mean. Charts: make ui")
     for what, hint in MISSING.items():

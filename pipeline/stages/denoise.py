@@ -148,8 +148,12 @@ def noise_in_words(variance: float, asked: float | Literal["blind"], version: Ve
     """How much noise, and what takes it out."""
     least, greatest = version.span
     trained_for = variance_text(least) if least == greatest else f"{variance_text(least)} to {variance_text(greatest)}"
-    far = not least / NEAR <= variance <= greatest * NEAR
-    network = f"{version.tags[keys.NETWORK]} for {trained_for}{', the nearest' if far else ''}"
+    far = ""
+    if variance < least / NEAR:
+        far = ", the nearest: expect blur, it takes out more than this noise"
+    elif variance > greatest * NEAR:
+        far = ", the nearest: expect noise to be left"
+    network = f"{version.tags[keys.NETWORK]} for {trained_for}{far}"
     return f"variance {variance:.3g}{' estimated' if asked == 'blind' else ''}; {network} ({version.uri})"
 
 

@@ -53,22 +53,28 @@ def run(config: Config) -> None:
         link = f"[Summary of the last sweep]({links.run(experiment_id, summary)})"
         text = f"{description(images.manifest, config.sweep.clip)}\n\n{link}"
         store.present(experiment_id, text, DENOISING_CHARTS, key)
-    table(
-        f"Denoising {images.manifest.title}",
-        [
-            {
-                "trial": finished.name,
-                "PSNR": f"{finished.metrics[keys.TEST_PSNR]:.2f} dB",
-                "gain": f"{finished.metrics[keys.TEST_PSNR_GAIN]:+.2f} dB",
-                "SSIM": f"{finished.metrics[keys.TEST_SSIM]:.3f}",
-                "training": f"{finished.metrics[keys.TRAIN_SECONDS]:.1f} s",
-                "run": finished.run_id[:8],
-            }
-            for finished in runs
-        ],
-    )
-    say(f"sweep     {key}: {len(runs)} trials finished")
+        table(f"Denoising {images.manifest.title}", rows_of(runs))
+    say(f"sweep     {key}: {len(runs)} of {len(results.planned)} trials are finished")
     results.require_all()
+
+
+def rows_of(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """A row a trial; of a network for all variances, one for each that it was measured at, told and blind."""
+    from pipeline.reporting.denoising import denoising_results  # pandas takes half a second
+
+    return [
+        {
+            "σ²": variance_text(row["variance"]),
+            "model": row["model"],
+            "seed": str(row["seed"]),
+            "PSNR": f"{row['psnr']:.2f} dB",
+            "gain": f"{row['gain']:+.2f} dB",
+            "SSIM": f"{row['ssim']:.3f}",
+            "training": f"{row['seconds']:.1f} s",
+            "run": row["run_id"][:8],
+        }
+        for row in denoising_results(runs).sort_values(["variance", "psnr"], kind="stable").to_dict("records")
+    ]
 
 
 def require_large_enough(manifest: Manifest) -> None:

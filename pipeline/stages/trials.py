@@ -61,16 +61,18 @@ def run_missing(
     if not run.dry_run:
         close_abandoned(store, experiment_id, run)
     planned = plan(trials, images, store, experiment_id, run)
+    todo = [one for one in planned if one.run is None]
+    if todo:
+        require_networks(todo, images.manifest)
     for one in planned:
         say(f"{stage:9} {one.trial.name}: {one.what}")
-    todo = [one for one in planned if one.run is None]
     if not todo:
+        say(f"{stage:9} nothing to run: every trial is done")
         return Results(planned, {})
 
     from pipeline.sweeps.engines import divided, run_all
     from pipeline.sweeps.trial import Site
 
-    require_networks(todo)
     run = divided(run, len(planned))
     say(f"{stage:9} {len(todo)} of {len(planned)} trials to run{estimate(planned, run)}")
     if run.dry_run:
@@ -89,13 +91,22 @@ def run_missing(
     return Results(planned, failures)
 
 
-def require_networks(todo: Sequence[Planned]) -> None:
-    """Refuse trials of networks that are in no table. The experiments of a study are not chosen by name."""
-    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
+    """Refuse networks that are in no table, and settings that a network can't be made with.
 
-    for one in todo:
-        if isinstance(one.trial, ClassificationTrial | DenoisingTrial):
-            require_known(one.trial.model, CLASSIFIERS if isinstance(one.trial, ClassificationTrial) else DENOISERS)
+    The experiments of a study are not chosen by name.
+    """
+    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+    from pipeline.training.build import build
+
+    channels, classes = manifest.shape[1], len(manifest.classes)
+    for trial in {one.trial.model: one.trial for one in todo}.values():
+        if isinstance(trial, ClassificationTrial):
+            require_known(trial.model, CLASSIFIERS)
+            build(CLASSIFIERS, trial, channels=channels, classes=classes)
+        elif isinstance(trial, DenoisingTrial):
+            require_known(trial.model, DENOISERS)
+            build(DENOISERS, trial, channels=channels, variance=trial.variance)
 
 
 def followed(

@@ -38,7 +38,7 @@ def command_tags() -> dict[str, str]:
     commit = git("rev-parse", "HEAD")
     if commit:
         tags[keys.COMMIT] = commit
-        tags[keys.GIT_DIRTY] = str(bool(git("status", "--porcelain"))).lower()
+        tags[keys.GIT_DIRTY] = str(bool(git("status", "--porcelain", "--", "pipeline"))).lower()
     return tags
 
 

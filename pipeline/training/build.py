@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any)
 
     Raises `UserError` for settings that the network does not take.
     """
+    require_settings(models[trial.model], trial, arguments)
     # Layers draw their first weights from the CPU's global generator: seed it for them and put it back after.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(trial.seed, "weights"))
@@ -30,6 +33,19 @@ def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any)
         except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{trial.model} with settings {trial.settings}: {error}") from error
     return in_memory_format(network, torch.channels_last)
+
+
+def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[str, Any]) -> None:
+    """Refuse a setting that a network has no parameter for, naming the nearest that it has."""
+    parameters = inspect.signature(network).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    known = [name for name in parameters if name not in arguments]
+    for name in trial.settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
+            raise UserError(f"{trial.model} has no setting {name}; {hint}")
 
 
 def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:

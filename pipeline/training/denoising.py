@@ -123,6 +123,8 @@ def objective_of(trial: DenoisingTrial) -> Objective:
         else:
             variances = log_uniform(trial.span, len(clean), generator)
             denoised = model(add_noise(clean, variances.view(-1, 1, 1, 1), trial.clip, generator), variances)
+        if denoised.shape != clean.shape:  # else the loss would stretch one to the other
+            raise ValueError(f"{trial.model} makes {list(denoised.shape)} of images {list(clean.shape)}")
         if trial.training.loss == "mse":
             return F.mse_loss(denoised.float(), clean)
         error = (denoised.float() - clean).square().mean(dim=(1, 2, 3))

@@ -96,7 +96,7 @@ def test_blind_estimates_the_noise_and_uses_the_network_for_all(
     assert main(["denoise", *arguments, "--model=autoencoder"]) == 0
     assert f"variance {found} estimated; autoencoder for 0.01" in capsys.readouterr().out
     assert main(["denoise", *arguments, "--model=demo-patches-denoiser-0.1@champion"]) == 0
-    assert f"variance {found} estimated; autoencoder for 0.1, the nearest (" in capsys.readouterr().out
+    assert f"variance {found} estimated; autoencoder for 0.1, the nearest: expect blur, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.config import Affine, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
+from pipeline.models import DENOISERS
 from pipeline.training import batches as batches_module
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import split_batches
@@ -213,9 +214,20 @@ def test_a_validation_split_is_a_share_of_the_training_images() -> None:
 
 
 def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: ImageStore) -> None:
-    for settings in ({"depth": 3}, {"width": -1}):
-        with pytest.raises(UserError, match=rf"autoencoder with settings .*{next(iter(settings))}"):
+    for settings, message in (
+        ({"blocks": 3}, "autoencoder has no setting blocks; there is width"),
+        ({"widht": 3}, "autoencoder has no setting widht; did you mean width"),
+        ({"width": -1}, "autoencoder with settings {'width': -1}"),
+    ):
+        with pytest.raises(UserError, match=message):
             train_denoiser(denoising(settings=settings), patches, CPU, Notes())
+
+
+def test_a_network_that_returns_other_shapes_is_refused(patches: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One channel of three would be stretched to all of them, and trained."""
+    monkeypatch.setitem(DENOISERS, "grey", lambda channels, variance: nn.Conv2d(channels, 1, 3, padding=1))
+    with pytest.raises(ValueError, match=r"grey makes \[16, 1, 32, 32\] of images \[16, 3, 32, 32\]"):
+        train_denoiser(denoising(model="grey", settings={}), patches, CPU, Notes())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
