@@ -226,7 +226,7 @@ def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: Im
 def test_a_network_that_returns_other_shapes_is_refused(patches: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """One channel of three would be stretched to all of them, and trained."""
     monkeypatch.setitem(DENOISERS, "grey", lambda channels, variance: nn.Conv2d(channels, 1, 3, padding=1))
-    with pytest.raises(ValueError, match=r"grey makes \[16, 1, 32, 32\] of images \[16, 3, 32, 32\]"):
+    with pytest.raises(ValueError, match=r"grey makes \[32, 1, 32, 32\] of images \[32, 3, 32, 32\]"):
         train_denoiser(denoising(model="grey", settings={}), patches, CPU, Notes())
 
 
