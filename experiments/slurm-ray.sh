@@ -23,6 +23,9 @@ MLFLOW_TRACKING_PASSWORD=$(cat "$password")
 make server HOST=0.0.0.0 HOSTS="$head" AUTH=1 ARGS="--server.password_file=$password" &
 until curl --silent --fail "http://localhost:5000/health" >/dev/null; do sleep 1; done
 
+# Whoever can reach Ray could have it run anything: it asks for a token, which the nodes read in the home folder.
+export RAY_AUTH_MODE=token
+ray get-auth-token --generate >/dev/null
 srun --nodes=1 --ntasks=1 --nodelist="$head" ray start --head --port=6379 --num-cpus="$SLURM_CPUS_PER_TASK" --block &
 sleep 15
 if ((SLURM_NNODES > 1)); then

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,8 @@ def on_ray(todo: Sequence[Planned], site: Site) -> Generator[Outcome | None, Non
 
 def started(run: Run) -> Any:
     """Ray, connected to the cluster or started here."""
-    try:
-        import ray
-    except ImportError:
-        raise UserError("ENGINE=ray needs Ray: .venv/bin/python -m pip install -e '.[ray]'") from None
+    if find_spec("ray") is None:
+        raise UserError("ENGINE=ray needs Ray: .venv/bin/python -m pip install -e '.[ray]'")
     # Ray would otherwise hide GPUs from tasks that ask for none, and build an environment from uv's where it finds it.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -66,6 +65,11 @@ def started(run: Run) -> Any:
     address = run.ray_address or os.environ.get("RAY_ADDRESS")
     if address:
         require_open(address)
+        if has_token():
+            # `ray start` asks for a token as soon as this user has one, but ray.init would not send it.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray  # which reads these variables once
+
     # The same code on every node, whatever is installed there.
     code = {"py_modules": [str(PROJECT_ROOT / "pipeline")]} if address else None
     try:
@@ -73,6 +77,12 @@ def started(run: Run) -> Any:
     except (ConnectionError, ValueError) as error:
         raise UserError(f"no Ray cluster at {address}: {error}; start one with `ray start --head`") from error
     return ray
+
+
+def has_token() -> bool:
+    """Whether this user has a token for Ray clusters, in one of the places where Ray looks."""
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(given) or (Path.home() / ".ray" / "auth_token").exists()
 
 
 def require_open(address: str) -> None:
