@@ -94,7 +94,7 @@ denoise: $(READY) ## denoise the images IN= into the folder OUT=, with the best 
 digits: $(READY) ## name the digits in IN=: CSV files or images; OUT=predictions.csv
 	@$(PIPELINE) digits $(IN) $(call option,OUT,--out) $(call option,MODEL,--model) $(DATA_OPTIONS) $(ARGS)
 
-compare: $(READY) ## print the figures of all that has been run, side by side
+compare: $(READY) ## print the figures of all classifiers and of the last sweep, side by side
 	@$(PIPELINE) compare $(ARGS)
 
 ui: $(READY) ## compare the runs in the MLflow UI

@@ -34,6 +34,7 @@ def run(config: Config) -> None:
                 stage.run(config)
                 parts[role] = find(config, store)
     if config.run.dry_run:
+        say(f"report    {report_files(report_folder(config))[0]}: written then, unless made from the same runs")
         return
 
     parts |= {name: study_part(name, config, store) for name in study.STAGES}
