@@ -104,7 +104,7 @@ def test_no_number_of_the_report_is_typed_by_hand(pipeline: Pipeline, home: Path
     existing = ("report", "--data.choice=demo", "--report.run_missing=false")
     assert pipeline(*existing).returncode == 0
     before = report_file.read_text(encoding="utf-8")
-    assert "Not run yet: `make classify`" in before, "a section without runs says how to get them"
+    assert "Not run yet: `make classify DATA=demo`" in before, "a section without runs says how to get them"
 
     run = trials(open_store(Run(home=home)), "demo-patches-denoising")["autoencoder · σ²=0.05 · seed 0"]
     with sqlite3.connect(home / "mlflow.db") as database:
