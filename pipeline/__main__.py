@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -169,6 +169,7 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """Parse, or raise `UserError` in one line with the nearest option there is."""
     from jsonargparse import ArgumentError
 
+    arguments = with_whole_tables(parser, arguments)
     for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
         if option.startswith("--config=") or option == "--config":
             require_yaml(Path(option.partition("=")[2] or value))
@@ -194,6 +195,43 @@ def require_yaml(file: Path) -> None:
         raise UserError(f"{file}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file}: no settings in it; expected sections such as sweep: {{variances: [0.05]}}")
+
+
+def with_whole_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]:
+    """Write a network's settings that are given one by one as a whole, with those that the file has for it.
+
+    The parser would keep only the last of them.
+    """
+    rest: list[str] = []
+    given: dict[str, dict[str, Any]] = {}
+    place = 0
+    while place < len(arguments):
+        option, equals, value = arguments[place].partition("=")
+        table, _, name = option.rpartition(".")
+        if not table.startswith(("--sweep.settings.", "--sweep.training_of.")):
+            rest.append(arguments[place])
+        else:
+            if not equals:
+                place += 1
+                value = arguments[place] if place < len(arguments) else ""
+            given.setdefault(table, {})[name] = value_of(value)
+        place += 1
+    if not given:
+        return arguments
+    sweep = parse(parser, [argument for argument in rest if not argument.startswith("--print_config")]).sweep
+    tables = {"settings": sweep.settings, "training_of": sweep.training_of}
+    for table, changes in given.items():
+        _, kind, network = table.split(".", 2)
+        rest.append(f"{table}={json.dumps({**tables[kind].get(network, {}), **changes})}")
+    return rest
+
+
+def value_of(text: str) -> Any:
+    """What a word on the command line means: JSON, or YAML, which takes 1e-3 for a word."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def config_of(given: Namespace) -> Config:

@@ -138,6 +138,23 @@ def test_a_budget_on_the_command_line_takes_the_place_of_the_files(
     assert (training.epochs, training.steps, training.seconds) == expected
 
 
+def test_settings_of_a_network_join_those_of_the_file(tmp_path: Path, home: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "sweep:\n"
+        "  settings: {residual: {widths: [4, 8], heads: 2}, autoencoder: {width: 9}}\n"
+        "  training_of: {dncnn: {learning_rate: 0.1, loss: mse}}\n"
+    )
+    options = ["--sweep.settings.residual.widths=[16]", "--sweep.settings.residual.blocks", "[1]"]
+    options += ["--sweep.training_of.dncnn.learning_rate", "1e-3", "--sweep.training_of.dncnn.optimizer=muon"]
+    _, config, _ = configure(["sweep", *options, f"--config={file}", "--data.choice=demo", f"--run.home={home}"])
+    assert config.sweep.settings == {
+        "residual": {"widths": [16], "heads": 2, "blocks": [1]},
+        "autoencoder": {"width": 9},
+    }
+    assert config.sweep.training_of == {"dncnn": {"learning_rate": 0.001, "loss": "mse", "optimizer": "muon"}}
+
+
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
     assert as_list("0.001:0.1:3 0.5") == "[0.001, 0.01, 0.1, 0.5]"
     assert len(as_list("0.001:0.2:8").split(",")) == 8
