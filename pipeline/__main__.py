@@ -7,7 +7,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -70,6 +71,7 @@ LISTS = (
     "--batch_norm.seeds",
     "--server.allowed_hosts",
 )
+BUDGETS = ("epochs", "steps", "seconds")
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
@@ -167,17 +169,23 @@ def make_parser() -> ArgumentParser:
 
 def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """Parse, or raise `UserError` in one line with the nearest option there is."""
+    for option, value in options_of(arguments):
+        if option == "--config" and value:
+            require_yaml(Path(value))
+    with in_plain_words(parser):
+        given: Namespace = parser.instantiate(parser.parse_args(with_whole_tables(parser, arguments)))
+    return given
+
+
+@contextmanager
+def in_plain_words(parser: ArgumentParser) -> Iterator[None]:
+    """Raises `UserError` for what the parser refuses."""
     from jsonargparse import ArgumentError
 
-    arguments = with_whole_tables(parser, arguments)
-    for option, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if option.startswith("--config=") or option == "--config":
-            require_yaml(Path(option.partition("=")[2] or value))
     try:
-        given: Namespace = parser.instantiate(parser.parse_args(arguments))
+        yield
     except ArgumentError as error:
         raise UserError(explain(str(error), parser)) from error
-    return given
 
 
 def require_yaml(file: Path) -> None:
@@ -198,32 +206,52 @@ def require_yaml(file: Path) -> None:
 
 
 def with_whole_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]:
-    """Write a network's settings that are given one by one as a whole, with those that the file has for it.
+    """Let the command line win over what the file says of single networks.
 
-    The parser would keep only the last of them.
+    A network's settings that are given one by one are written as a whole, with those of the file: the parser would keep
+    only the last. What is given for the training of all networks takes the place of the file's for one.
     """
     rest: list[str] = []
     given: dict[str, dict[str, Any]] = {}
+    common: set[str] = set()
+    kept: set[str] = set()
+    for option, value in options_of(arguments):
+        table, _, name = option.rpartition(".")
+        if table.startswith(("--sweep.settings.", "--sweep.training_of.")):
+            given.setdefault(table, {})[name] = value_of(value or "")
+            continue
+        rest.append(option if value is None else f"{option}={value}")
+        if table == "--sweep.training":
+            common |= set(BUDGETS) if name in BUDGETS else {name}
+        elif table == "--sweep.training_of":
+            kept.add(name)  # given as a whole
+    if not given and not common:
+        return arguments
+    sweep = parser.parse_args([one for one in rest if not one.startswith("--print_config")]).sweep
+    for network, training in (sweep.training_of or {}).items():
+        if network not in kept and common & training.keys():
+            left = {name: value for name, value in training.items() if name not in common}
+            given[f"--sweep.training_of.{network}"] = left | given.get(f"--sweep.training_of.{network}", {})
+            sweep.training_of[network] = left
+    for table, changes in given.items():
+        _, kind, network = table.split(".", 2)
+        whole = {**(sweep[kind] or {}).get(network, {}), **changes}
+        rest.append(f"{table}={json.dumps(whole)}")
+    return rest
+
+
+def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each option with its value, and each word that belongs to none with None."""
     place = 0
     while place < len(arguments):
         option, equals, value = arguments[place].partition("=")
-        table, _, name = option.rpartition(".")
-        if not table.startswith(("--sweep.settings.", "--sweep.training_of.")):
-            rest.append(arguments[place])
-        else:
-            if not equals:
-                place += 1
-                value = arguments[place] if place < len(arguments) else ""
-            given.setdefault(table, {})[name] = value_of(value)
         place += 1
-    if not given:
-        return arguments
-    sweep = parse(parser, [argument for argument in rest if not argument.startswith("--print_config")]).sweep
-    tables = {"settings": sweep.settings, "training_of": sweep.training_of}
-    for table, changes in given.items():
-        _, kind, network = table.split(".", 2)
-        rest.append(f"{table}={json.dumps({**tables[kind].get(network, {}), **changes})}")
-    return rest
+        takes_value = option.startswith("--") and option not in WITHOUT_VALUE and not equals
+        if takes_value and place < len(arguments) and not arguments[place].startswith("--"):
+            yield option, arguments[place]
+            place += 1
+        else:
+            yield option, value if equals else None
 
 
 def value_of(text: str) -> Any:
@@ -278,7 +306,7 @@ def config_first(arguments: list[str]) -> list[str]:
 def one_budget(arguments: list[str]) -> list[str]:
     """Let the last budget of training on the command line take the place of a file's, in whatever that is counted."""
     for section in ("classify", "sweep"):
-        names = [f"--{section}.training.{budget}" for budget in ("epochs", "steps", "seconds")]
+        names = [f"--{section}.training.{budget}" for budget in BUDGETS]
         given = [option for argument in arguments if (option := argument.partition("=")[0]) in names]
         if given:
             arguments = [*arguments, *(f"{name}=null" for name in names[1:] if name != given[-1])]

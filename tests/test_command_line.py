@@ -155,6 +155,24 @@ def test_settings_of_a_network_join_those_of_the_file(tmp_path: Path, home: Path
     assert config.sweep.training_of == {"dncnn": {"learning_rate": 0.001, "loss": "mse", "optimizer": "muon"}}
 
 
+def test_what_is_said_for_all_networks_takes_the_place_of_the_files_for_one(tmp_path: Path, home: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "sweep:\n"
+        "  training: {seconds: 300}\n"
+        "  training_of: {residual: {learning_rate: 0.1, loss: mse, seconds: 600}, dncnn: {learning_rate: 0.2}}\n"
+    )
+    common = ["sweep", f"--config={file}", "--data.choice=demo", f"--run.home={home}", "--sweep.training.epochs=3"]
+    _, config, _ = configure([*common, "--sweep.training.learning_rate", "0.5"])
+    for network in ("residual", "dncnn"):
+        training = config.sweep.training_for(network)
+        assert (training.learning_rate, training.epochs, training.seconds) == (0.5, 3, None)
+    assert config.sweep.training_for("residual").loss == "mse"
+    one = "--sweep.training_of.dncnn.learning_rate=0.7"
+    _, config, _ = configure([*common, "--sweep.training.learning_rate=0.5", one])
+    assert [config.sweep.training_for(name).learning_rate for name in ("residual", "dncnn")] == [0.5, 0.7]
+
+
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
     assert as_list("0.001:0.1:3 0.5") == "[0.001, 0.01, 0.1, 0.5]"
     assert len(as_list("0.001:0.2:8").split(",")) == 8
