@@ -55,8 +55,11 @@ def estimate(values: Sequence[float]) -> Estimate:
 def bootstrap_interval(values: NDArray[np.floating]) -> tuple[float, float]:
     """Ends of the 95 % percentile bootstrap interval of the mean: what other images of the same kind would have given.
 
-    (n,) with n in the hundreds or more; 10,000 resamples from a fixed seed (Efron and Tibshirani 1993, chapter 13).
+    (n,) with n in the hundreds or more; 10,000 resamples from a fixed seed (Efron and Tibshirani 1993, chapter 13). NaN
+    for a single value, which says nothing of others.
     """
+    if len(values) == 1:
+        return float("nan"), float("nan")
     from scipy import stats
 
     found = stats.bootstrap(

@@ -53,6 +53,13 @@ def test_one_seed_gives_a_difference_and_claims_no_more() -> None:
     assert row["half_width"] is None
 
 
+def test_a_single_test_image_gives_a_difference_without_an_interval() -> None:
+    tables = [scores_of("good", 0, np.full(1, 30.0)), scores_of("worse", 0, np.full(1, 29.0))]
+    (row,) = comparisons(pd.concat(tables)).to_dict("records")
+    assert row["difference"] == 1
+    assert np.isnan([row["low"], row["high"]]).all()
+
+
 def test_the_best_is_never_a_baseline() -> None:
     tables = [scores_of("net", 0, np.full(300, 20.0)), scores_of("linear", 0, np.full(300, 29.0), trained=False)]
     (row,) = comparisons(pd.concat(tables)).to_dict("records")
