@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from pipeline.errors import UserError
@@ -49,3 +50,9 @@ def as_floats(settings: object, *names: str) -> None:
 def expanded(path: Path | None) -> Path | None:
     """A path with ~ as the home folder: make passes it on as it is."""
     return path and path.expanduser()
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """What to say of a name that is not known: the nearest that is, or all."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"

@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from pipeline.checks import hint
 from pipeline.config import Run
 from pipeline.console import Board, complain, say
 from pipeline.data.store import ImageStore, Manifest
@@ -171,6 +171,4 @@ def describe(manifest: Manifest, what: str) -> str:
 def require_known(name: str, known: Collection[str]) -> None:
     """Refuse a network that isn't in the table, naming the nearest that is."""
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
-        raise UserError(f"no network called {name!r}; {hint}")
+        raise UserError(f"no network called {name!r}; {hint(name, known)}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import nn
 
+from pipeline.checks import hint
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.training.batches import Batches
@@ -43,9 +43,7 @@ def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[
     known = [name for name in parameters if name not in arguments]
     for name in trial.settings:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
-            raise UserError(f"{trial.model} has no setting {name}; {hint}")
+            raise UserError(f"{trial.model} has no setting {name}; {hint(name, known)}")
 
 
 def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
