@@ -28,7 +28,7 @@ from pipeline.models.residual import ResidualDenoiser
 from pipeline.training.batches import Batches
 from pipeline.training.build import in_memory_format
 from pipeline.training.denoising import objective_of
-from pipeline.training.device import choose_precision
+from pipeline.training.device import choose_precision, keep_freed_memory
 from pipeline.training.fit import Setting, fit
 from pipeline.trials import DenoisingTrial
 
@@ -136,6 +136,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    keep_freed_memory()  # for all that is compared
     steps = arguments.steps
     digits = myMNIST(arguments.csv)
     best = choose_precision(Training(), CPU)

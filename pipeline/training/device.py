@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,14 +11,19 @@ import torch
 from pipeline.config import Run, Training
 from pipeline.errors import UserError
 
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST = 2**31 - 1
+
 
 def choose_device(run: Run) -> torch.device:
-    """The device asked for, or the first there is of cuda, mps, cpu; sets the CPU threads as well.
+    """The device asked for, or the first there is of cuda, mps, cpu; sets up this process's threads and memory as well.
 
     Raises `UserError` for a device that this machine does not have.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
+    keep_freed_memory()
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if run.device == "auto":
         return torch.device(next(name for name, there in present.items() if there))
@@ -25,6 +32,18 @@ def choose_device(run: Run) -> torch.device:
             f"run.device: {run.device} is not available here; there is {', '.join(filter(present.get, present))}"
         )
     return torch.device(run.device)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what tensors free for those to come; without glibc, nothing.
+
+    Left to itself it returns large blocks to the kernel, which zeroes every page when it is asked for them again a step
+    later: up to a sixth of a training's time on a CPU.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGEST)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
 
 
 def device_name(device: torch.device) -> str:
