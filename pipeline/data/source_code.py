@@ -18,8 +18,20 @@ def module_digest(file: Path) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not is_bare_string(statement)]
-    # Written out as source: the dump of a tree differs from one version of Python to the next.
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return hashlib.sha256(repr(written_out(tree)).encode()).hexdigest()
+
+
+def written_out(value: object) -> object:
+    """A syntax tree as nested tuples, the same under every Python: what a node lacks is left out.
+
+    From one version to the next `ast.dump` gains fields, and `ast.unparse` changes quotes inside f-strings.
+    """
+    if isinstance(value, list):
+        return [written_out(one) for one in value]
+    if not isinstance(value, ast.AST):
+        return value
+    fields = [(name, written_out(field)) for name, field in ast.iter_fields(value) if field is not None and field != []]
+    return type(value).__name__, fields
 
 
 def is_bare_string(statement: ast.stmt) -> bool:

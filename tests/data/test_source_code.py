@@ -19,6 +19,9 @@ def test_comments_layout_and_docstrings_do_not_count_but_meaning_does(tmp_path: 
     original = digest(tmp_path, "a", ORIGINAL)
     assert digest(tmp_path, "b", "def f(x):\n\n    return (x +\n            1)\n") == original
     assert digest(tmp_path, "c", ORIGINAL.replace("+ 1", "+ 2")) != original
+    assert digest(tmp_path, "e", ORIGINAL + "\n@f\ndef g():\n    return f(2)\n") != digest(
+        tmp_path, "f", ORIGINAL + "\n\ndef g():\n    return f(2)\n"
+    )
     assert digest(tmp_path, "d", ORIGINAL.replace("f(x)", "g(x)")) != original
 
 
