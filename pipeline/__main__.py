@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from pipeline.arguments import BUDGETS, explain, options_of, require_yaml, rewritten, value_of
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
@@ -59,20 +55,6 @@ STAGES = {
     "server": Stage("an MLflow server that several people or machines send runs to"),
     "doctor": Stage("what is installed and stored here, and what is wrong with it"),
 }
-# Options that take a list: words separated by spaces or commas will do, as make passes them.
-LISTS = (
-    "--sweep.variances",
-    "--sweep.models",
-    "--sweep.baselines",
-    "--sweep.seeds",
-    "--sweep.span",
-    "--classify.seeds",
-    "--gan.seeds",
-    "--batch_norm.seeds",
-    "--server.allowed_hosts",
-)
-BUDGETS = ("epochs", "steps", "seconds")
-WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,8 +99,7 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     `experiments/demo.yaml`.
     """
     parser = make_parser()
-    arguments = ["--run.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
-    arguments = one_budget(config_first(with_lists(spelled_out(arguments))))
+    arguments = rewritten(arguments, {name: stage.short for name, stage in STAGES.items() if stage.short})
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
@@ -185,24 +166,8 @@ def in_plain_words(parser: ArgumentParser) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise UserError(explain(str(error), parser)) from error
-
-
-def require_yaml(file: Path) -> None:
-    """Refuse an experiment file that can't be read as settings, and say where. What they mean, the parser checks."""
-    if not file.is_file():
-        return  # which the parser says well
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not a text file: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{file}, line {line}: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: no settings in it; expected sections such as sweep: {{variances: [0.05]}}")
+        short = [option for stage in STAGES.values() for option in stage.short]
+        raise UserError(explain(str(error), [*parser.get_defaults().keys(), *short])) from error
 
 
 def with_whole_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]:
@@ -240,140 +205,11 @@ def with_whole_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]
     return rest
 
 
-def options_of(arguments: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Each option with its value, and each word that belongs to none with None."""
-    place = 0
-    while place < len(arguments):
-        option, equals, value = arguments[place].partition("=")
-        place += 1
-        takes_value = option.startswith("--") and option not in WITHOUT_VALUE and not equals
-        if takes_value and place < len(arguments) and not arguments[place].startswith("--"):
-            yield option, arguments[place]
-            place += 1
-        else:
-            yield option, value if equals else None
-
-
-def value_of(text: str) -> Any:
-    """What a word on the command line means: JSON, or YAML, which takes 1e-3 for a word."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return yaml.safe_load(text)
-
-
 def config_of(given: Namespace) -> Config:
     """The configuration among parsed arguments. The tracking store may be named by MLflow's own variable."""
     config = Config(**{field.name: given[field.name] for field in fields(Config)})
     tracking_uri = config.run.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return replace(config, run=replace(config.run, tracking_uri=tracking_uri))
-
-
-def spelled_out(arguments: list[str]) -> list[str]:
-    """Write files and short options of a stage that has them in dotted names.
-
-    `denoise a.png --out b` → `denoise --denoise.inputs ["a.png"] --denoise.out b`.
-    """
-    words: list[str] = []
-    options: list[str] = []
-    value_follows = False
-    for argument in arguments:
-        is_option = argument.startswith("--") or argument == "-h"
-        (options if is_option or value_follows else words).append(argument)
-        value_follows = is_option and "=" not in argument and argument not in WITHOUT_VALUE
-    stage = STAGES.get(words[0]) if words else None
-    if stage is None or not stage.short:
-        return arguments
-    section = words.pop(0)
-    for place, option in enumerate(options):
-        name, equals, value = option.partition("=")
-        if name.startswith("--") and name[2:] in stage.short:
-            options[place] = f"--{section}.{name[2:]}{equals}{value}"
-    return [section, *([f"--{section}.inputs={json.dumps(words)}"] if words else []), *options]
-
-
-def config_first(arguments: list[str]) -> list[str]:
-    """Move `--config` to the front: the parser applies it where it stands, and the command line overrides the file."""
-    front: list[str] = []
-    rest: list[str] = []
-    after = ""
-    for argument in arguments:
-        (front if argument.startswith("--config=") or "--config" in (argument, after) else rest).append(argument)
-        after = argument
-    return [*front, *rest]
-
-
-def one_budget(arguments: list[str]) -> list[str]:
-    """Let the last budget of training on the command line take the place of a file's, in whatever that is counted."""
-    for section in ("classify", "sweep"):
-        names = [f"--{section}.training.{budget}" for budget in BUDGETS]
-        given = [option for argument in arguments if (option := argument.partition("=")[0]) in names]
-        if given:
-            arguments = [*arguments, *(f"{name}=null" for name in names[1:] if name != given[-1])]
-    return arguments
-
-
-def with_lists(arguments: list[str]) -> list[str]:
-    """Write the values of list options as the parser reads lists: "0.01 0.05" → "[0.01, 0.05]"."""
-    result = []
-    after: str | None = None
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        if equals and option in LISTS:
-            argument = f"{option}={as_list(value)}"
-        elif after in LISTS:
-            argument = as_list(argument)
-        after = argument
-        result.append(argument)
-    return result
-
-
-def as_list(words: str) -> str:
-    """Words as a YAML list, unless they are one. "0.001:0.2:8" stands for eight numbers, each a like factor apart."""
-    if words.strip().startswith("["):
-        return words
-    return f"[{', '.join(number for word in words.replace(',', ' ').split() for number in spaced(word))}]"
-
-
-def spaced(word: str) -> list[str]:
-    """The numbers that "least:greatest:count" stands for, to four digits; any other word as it is."""
-    if word.count(":") != 2:
-        return [word]
-    try:
-        least, greatest, count = (kind(part) for kind, part in zip((float, float, int), word.split(":"), strict=True))
-        if not (0 < least < greatest < math.inf and count >= 2):
-            raise ValueError
-    except ValueError:
-        raise UserError(f"{word}: give least:greatest:count, such as 0.001:0.2:8, with 0 < least < greatest") from None
-    return [f"{least * (greatest / least) ** (k / (count - 1)):.4g}" for k in range(count)]
-
-
-def explain(message: str, parser: ArgumentParser) -> str:
-    """A parser's message as one line in plain words, with the nearest name for one it does not know."""
-    line = " ".join(message.split())
-    line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
-    for kind, words in {"float": "number", "int": "whole number", "tuple": "list"}.items():
-        line = line.replace(f"<class '{kind}'>", words)
-    line = re.sub(
-        r"Does not validate against any of the Union subtypes Subtypes: \[(.+)\] Errors: .* Given value: (.*)",
-        lambda match: f"expected {match[1].replace(', ', ' or ')}, found {match[2]}",
-        line,
-    )
-    line = re.sub(r"typing\.Literal\[('\w+')\]", r"\1", line)
-    line = re.sub(r"a typing\.Literal\[([^]]+)\]", r"one of \1", line)
-    line = re.sub(r"Expected (.+)\. Got value: (.*)", r"expected \1, found \2", line)
-
-    unknown = (
-        re.search(r"unrecognized arguments: --([\w.]+)", line)
-        or re.search(r"Option '([\w.]+)' is not accepted", line)
-        or re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", line)
-    )
-    if unknown:
-        name = ".".join(unknown.groups())
-        short = [option for stage in STAGES.values() for option in stage.short]
-        near = get_close_matches(name, [*parser.get_defaults().keys(), *short], n=1)
-        line = f"there is no option {name}; {f'did you mean {near[0]}?' if near else 'see --help'}"
-    return line
 
 
 if __name__ == "__main__":

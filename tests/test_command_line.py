@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import as_list, configure, main
+from pipeline.__main__ import configure, main
+from pipeline.arguments import as_list
 from pipeline.config import PROJECT_ROOT
 from pipeline.errors import UserError
 from tests.conftest import run_pipeline
