@@ -58,15 +58,22 @@ class Autoencoder(nn.Module):
 
     The code is (b, 2·width, h/2, w/2), more numbers than the image has: it is the noise, not a narrow bottleneck, that
     stops the network from copying its input. The output is linear and not clipped. Odd sides get one more pixel within.
+    `depth` is the number of further 3×3 convolutions that make the code.
     """
 
-    def __init__(self, channels: int = 3, variance: float = 0.05, width: int = 32) -> None:
+    def __init__(self, channels: int = 3, variance: float = 0.05, width: int = 32, depth: int = 0) -> None:
         super().__init__()
+        further = [
+            layer
+            for _ in range(depth)
+            for layer in (nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.ReLU(inplace=True))
+        ]
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
             nn.ReLU(inplace=True),
+            *further,
         )
         self.decoder = nn.Sequential(
             nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),

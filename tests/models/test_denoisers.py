@@ -127,8 +127,10 @@ def test_the_linear_filter_is_the_same_from_parts_of_large_images(
     torch.testing.assert_close(in_parts(noisy), at_once(noisy), rtol=0, atol=1e-3)
 
 
-def test_odd_sides_are_no_trouble_to_the_autoencoder() -> None:
-    network = Autoencoder(width=4)
+@pytest.mark.parametrize("depth", [0, 2])
+def test_odd_sides_are_no_trouble_to_the_autoencoder(depth: int) -> None:
+    network = Autoencoder(width=4, depth=depth)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.encoder) == 2 + depth
     odd = torch.rand(2, 3, 33, 15)
     assert network(odd).shape == odd.shape
     more = torch.cat([odd, odd[:, :, -1:]], dim=2)

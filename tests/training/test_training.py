@@ -215,7 +215,7 @@ def test_a_validation_split_is_a_share_of_the_training_images() -> None:
 
 def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: ImageStore) -> None:
     for settings, message in (
-        ({"blocks": 3}, "autoencoder has no setting blocks; there is width"),
+        ({"blocks": 3}, "autoencoder has no setting blocks; there is width, depth"),
         ({"widht": 3}, "autoencoder has no setting widht; did you mean width"),
         ({"width": -1}, "autoencoder with settings {'width': -1}"),
     ):
