@@ -61,7 +61,7 @@ class Autoencoder(nn.Module):
     `depth` is the number of further 3×3 convolutions that make the code.
     """
 
-    def __init__(self, channels: int = 3, variance: float = 0.05, width: int = 32, depth: int = 0) -> None:
+    def __init__(self, channels: int = 3, variance: float = 0.05, width: int = 32, depth: int = 2) -> None:
         super().__init__()
         further = [
             layer
