@@ -36,7 +36,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         variances = tuple(round(0.001 * (i + 1), 3) for i in range(count))
         config = Config(
-            data=Data(choice="demo"), sweep=Sweep(variances=variances, models=("noisy",)), run=Run(home=Path(folder))
+            data=Data(choice="demo"),
+            sweep=Sweep(variances=variances, models=("noisy",), baselines=()),
+            run=Run(home=Path(folder)),
         )
         images = catalog.prepare(config.data, config.run, "colour")
         store = open_store(config.run)
@@ -58,12 +60,18 @@ def main() -> None:
                 recorder.params(dict.fromkeys(("model", "seed", "variance", *(f"p{i}" for i in range(17))), 1))
         alone, whole = [], []
         command = [sys.executable, "-m", "pipeline", "sweep", "--data.choice=demo", f"--run.home={folder}"]
-        command += ["--sweep.models=noisy", f"--sweep.variances={' '.join(map(str, variances))}", "--dry-run"]
+        command += [
+            "--sweep.models=noisy",
+            "--sweep.baselines=",
+            f"--sweep.variances={' '.join(map(str, variances))}",
+            "--dry-run",
+        ]
         environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
         for _ in range(5):
             started = time.perf_counter()
             planned = plan(trials, images, store, experiment_id, config.run)
             alone.append(time.perf_counter() - started)
+            assert len(planned) == count
             assert all(one.run for one in planned)
             started = time.perf_counter()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
