@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.__main__ import configure, main
 from pipeline.arguments import as_list
-from pipeline.config import PROJECT_ROOT
+from pipeline.config import PROJECT_ROOT, Sweep
 from pipeline.errors import UserError
 from tests.conftest import run_pipeline
 
@@ -139,39 +139,42 @@ def test_a_budget_on_the_command_line_takes_the_place_of_the_files(
     assert (training.epochs, training.steps, training.seconds) == expected
 
 
+def sweep_with(file: Path, text: str, home: Path, *options: str) -> Sweep:
+    """What an experiment file of this text and options on the command line amount to."""
+    file.write_text(text)
+    _, config, _ = configure(["sweep", *options, f"--config={file}", "--data.choice=demo", f"--run.home={home}"])
+    return config.sweep
+
+
 def test_settings_of_a_network_join_those_of_the_file(tmp_path: Path, home: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(
+    text = (
         "sweep:\n"
         "  settings: {residual: {widths: [4, 8], heads: 2}, autoencoder: {width: 9}}\n"
         "  training_of: {dncnn: {learning_rate: 0.1, loss: mse}}\n"
     )
     options = ["--sweep.settings.residual.widths=[16]", "--sweep.settings.residual.blocks", "[1]"]
     options += ["--sweep.training_of.dncnn.learning_rate", "1e-3", "--sweep.training_of.dncnn.optimizer=muon"]
-    _, config, _ = configure(["sweep", *options, f"--config={file}", "--data.choice=demo", f"--run.home={home}"])
-    assert config.sweep.settings == {
-        "residual": {"widths": [16], "heads": 2, "blocks": [1]},
-        "autoencoder": {"width": 9},
-    }
-    assert config.sweep.training_of == {"dncnn": {"learning_rate": 0.001, "loss": "mse", "optimizer": "muon"}}
+    sweep = sweep_with(tmp_path / "mine.yaml", text, home, *options)
+    assert sweep.settings == {"residual": {"widths": [16], "heads": 2, "blocks": [1]}, "autoencoder": {"width": 9}}
+    assert sweep.training_of == {"dncnn": {"learning_rate": 0.001, "loss": "mse", "optimizer": "muon"}}
 
 
 def test_what_is_said_for_all_networks_takes_the_place_of_the_files_for_one(tmp_path: Path, home: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(
-        "sweep:\n"
-        "  training: {seconds: 300}\n"
-        "  training_of: {residual: {learning_rate: 0.1, loss: mse, seconds: 600}, dncnn: {learning_rate: 0.2}}\n"
+    file, text = (
+        tmp_path / "mine.yaml",
+        (
+            "sweep: {training: {seconds: 300}, training_of: {dncnn: {learning_rate: 0.2}, "
+            "residual: {learning_rate: 0.1, loss: mse, seconds: 600}}}\n"
+        ),
     )
-    common = ["sweep", f"--config={file}", "--data.choice=demo", f"--run.home={home}", "--sweep.training.epochs=3"]
-    _, config, _ = configure([*common, "--sweep.training.learning_rate", "0.5"])
+    common = ("--sweep.training.epochs=3", "--sweep.training.learning_rate", "0.5")
+    sweep = sweep_with(file, text, home, *common)
     for network in ("residual", "dncnn"):
-        training = config.sweep.training_for(network)
+        training = sweep.training_for(network)
         assert (training.learning_rate, training.epochs, training.seconds) == (0.5, 3, None)
-    assert config.sweep.training_for("residual").loss == "mse"
-    one = "--sweep.training_of.dncnn.learning_rate=0.7"
-    _, config, _ = configure([*common, "--sweep.training.learning_rate=0.5", one])
-    assert [config.sweep.training_for(name).learning_rate for name in ("residual", "dncnn")] == [0.5, 0.7]
+    assert sweep.training_for("residual").loss == "mse"
+    sweep = sweep_with(file, text, home, *common, "--sweep.training_of.dncnn.learning_rate=0.7")
+    assert [sweep.training_for(name).learning_rate for name in ("residual", "dncnn")] == [0.5, 0.7]
 
 
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:

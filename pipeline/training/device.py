@@ -38,7 +38,7 @@ def keep_freed_memory() -> None:
     """Have glibc keep what tensors free for those to come; without glibc, nothing.
 
     Left to itself it returns large blocks to the kernel, which zeroes every page when it is asked for them again a step
-    later: up to a sixth of a training's time on a CPU.
+    later. What that costs, benchmarks/step.py measures.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
