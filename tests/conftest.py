@@ -78,7 +78,7 @@ def trained_home(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) 
     place = tmp_path_factory.mktemp("trained") / "home"
     shutil.copytree(prepared_home, place)
     both = ("--sweep.models=autoencoder conditional", "--sweep.settings.conditional.widths=[4, 4, 4]")
-    short = ("--classify.settings.width=8", "--sweep.training.steps=20", "--sweep.variances=0.01 0.1")
+    short = ("--classify.settings.widths=[8, 16]", "--sweep.training.steps=20", "--sweep.variances=0.01 0.1")
     options = (*TINY, *both, *short)
     for stage in ("classify", "sweep"):
         done = run_pipeline(stage, "--data.choice=demo", *options, f"--run.home={place}")

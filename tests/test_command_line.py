@@ -99,7 +99,7 @@ def test_a_file_that_is_no_yaml_is_named_with_its_line(
         (["sweep", "--sweep.baselines=noisy liner"], "no network called 'liner'; did you mean linear?"),
         (["sweep", "--sweep.training_of.dncn.epochs=1"], "no network called 'dncn'; did you mean dncnn?"),
         (["sweep", "--sweep.settings.autoencoder.wdth=8"], "autoencoder has no setting wdth; did you mean width?"),
-        (["classify", "--classify.settings.width=-1"], "cnn with settings {'width': -1}"),
+        (["classify", "--classify.settings.widths=[-1]"], "cnn with settings {'widths': [-1]}"),
         (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),
     ],
 )

@@ -255,7 +255,7 @@ def test_a_killed_trial_goes_on_in_its_own_run_to_the_same_result(
     pipeline: Pipeline, prepared_home: Path, home: Path, tmp_path: Path
 ) -> None:
     """SIGKILL in the middle of a training: the same command ends with the very figures of one left in peace."""
-    classify = ("classify", "--data.choice=demo", "--classify.settings.width=4", "--classify.training.epochs=8")
+    classify = ("classify", "--data.choice=demo", "--classify.settings.widths=[4, 8]", "--classify.training.epochs=8")
     undisturbed = tmp_path / "undisturbed"
     shutil.copytree(prepared_home, undisturbed)
     assert run_pipeline(*classify, f"--run.home={undisturbed}").returncode == 0

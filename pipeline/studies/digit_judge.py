@@ -34,7 +34,7 @@ class Judge:
         """The same one for every seed of a study, so that its scores can be compared."""
         with torch.random.fork_rng():
             seeded(0, "judge")
-            network = ConvNet(channels=1, width=16, stages=2, unshuffle=2).to(device)
+            network = ConvNet(channels=1, widths=(16, 32), unshuffle=2).to(device)
         source = generator(device, "judge")
         optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, betas=(0.9, 0.95))
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, steps, cycle_momentum=False)

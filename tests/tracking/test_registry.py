@@ -173,7 +173,7 @@ def test_stages_register_what_they_trained(trained_home: Path) -> None:
 
 @pytest.mark.slow
 def test_trials_in_processes_are_registered_and_reuse_registers_nothing(home: Path, pipeline: Pipeline) -> None:
-    small = ("--classify.settings.width=4", "--classify.training.steps=2", "--classify.seeds=0 1")
+    small = ("--classify.settings.widths=[4, 8]", "--classify.training.steps=2", "--classify.seeds=0 1")
     two = ("classify", "--data.choice=demo", *small, "--run.jobs=2")
     first, second = pipeline(*two), pipeline(*two)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr

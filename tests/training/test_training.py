@@ -53,7 +53,7 @@ def classification(**changes: object) -> ClassificationTrial:
     trial = ClassificationTrial(
         dataset="demo-digits",
         model="cnn",
-        settings={"width": 8},
+        settings={"widths": [8, 16]},
         seed=0,
         validation=0.1,
         training=Training(epochs=3, batch_size=32, learning_rate=0.01),
