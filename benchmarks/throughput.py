@@ -2,9 +2,10 @@
 
     .venv/bin/python -m benchmarks.throughput folder/mnist_train.csv.gz
 
-Both loops train the same network with as many images a step and AdamW, each in a process of its own: ours sets malloc,
-and the peer runs as it would anywhere. "ours, best" is our loop at its own precision. The last lines compare whole
-trainings with the same convolutions by themselves: forward and backward, same widths, batch and precision.
+Both loops train the same network with AdamW, each in a process of its own: ours sets malloc, and the peer runs as it
+would anywhere. Two lines of ours have the peer's batches, in float32 and at our own precision; the third has larger
+ones. The last lines compare whole trainings with the same convolutions by themselves: forward and backward, same
+widths, batch and precision.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pipeline.config import DenoisingTraining, Training
 from pipeline.data import myMNIST
 from pipeline.models.classifiers import ConvNet, Standardize, TutorialNet
 from pipeline.models.residual import ResidualDenoiser
-from pipeline.training.batches import Batches
+from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import in_memory_format
 from pipeline.training.denoising import objective_of
 from pipeline.training.device import choose_precision, keep_freed_memory
@@ -38,7 +39,7 @@ from pipeline.trials import DenoisingTrial
 from torchvision import transforms  # isort: skip - after the module that makes it importable
 
 CPU = torch.device("cpu")
-BATCH = 64
+BATCH, LARGER_BATCH = 64, 256
 DENOISER_BATCH = 32
 DIGITS = cache(myMNIST)  # read once a process
 MEAN, DEVIATION = 0.1307, 0.3081
@@ -78,21 +79,26 @@ class Quiet:
     def fit_finished(self) -> None: ...
 
 
-def ours(csv: Path, network: Callable[[], nn.Module], steps: int, precision: torch.dtype) -> float:
+def ours(csv: Path, network: Callable[[], nn.Module], images: int, precision: torch.dtype, size: int = BATCH) -> float:
     """Images a second of our loop."""
     digits = DIGITS(csv)
+    batches = Batches(digits.data.unsqueeze(1), digits.targets, torch.arange(len(digits)), size, CPU)
+    return classifying(batches, network, images // size, precision)
+
+
+def classifying(batches: Batches, network: Callable[[], nn.Module], steps: int, precision: torch.dtype) -> float:
+    """Images a second of our loop on some batches of digits."""
     torch.manual_seed(0)
     model = in_memory_format(nn.Sequential(Standardize([MEAN], [DEVIATION]), network()), torch.channels_last)
-    batches = Batches(digits.data.unsqueeze(1), digits.targets, torch.arange(len(digits)), BATCH, CPU)
-    training = Training(steps=steps, batch_size=BATCH, learning_rate=1e-3)
+    training = Training(steps=steps, batch_size=batches.size, learning_rate=1e-3)
 
-    def loss(model: nn.Module, batch: object, _: torch.Generator) -> torch.Tensor:
-        return F.cross_entropy(model(batch.images).float(), batch.labels)  # type: ignore[attr-defined]
+    def loss(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
+        return F.cross_entropy(model(batch.images).float(), batch.labels)
 
-    return steps * BATCH / fit(model, batches, loss, lambda _: {}, training, 0, Setting(precision, Quiet()))
+    return steps * batches.size / fit(model, batches, loss, lambda _: {}, training, 0, Setting(precision, Quiet()))
 
 
-def loader(csv: Path, network: Callable[[], nn.Module], steps: int, workers: int) -> float:
+def loader(csv: Path, network: Callable[[], nn.Module], images: int, workers: int) -> float:
     """Images a second of the common loop: a Dataset of PIL images, transforms, a DataLoader, float32."""
     digits = DIGITS(csv)
     torch.manual_seed(0)
@@ -104,13 +110,13 @@ def loader(csv: Path, network: Callable[[], nn.Module], steps: int, workers: int
         DataLoader(digits, batch_size=BATCH, shuffle=True, num_workers=workers)
     )
     model.train()
-    started = time.perf_counter()
+    started, steps = time.perf_counter(), images // BATCH
     for step in range(steps + 3):
         if step == 3:  # workers are up and the first batches made
             started = time.perf_counter()
-        images, labels = next(batches)
+        pictures, labels = next(batches)
         optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
+        F.cross_entropy(model(pictures), labels).backward()
         optimizer.step()
     return steps * BATCH / (time.perf_counter() - started)
 
@@ -152,26 +158,27 @@ def main() -> None:
     with ProcessPoolExecutor(1, apart) as peers, ProcessPoolExecutor(1, apart, keep_freed_memory) as our_own:
         for name, network in {"LeNet": LeNet, "two convolutions": TutorialNet, "cnn": ConvNet}.items():
             tasks = {
-                "DataLoader and PIL, float32": (peers, loader, 0),
-                "the same, two workers": (peers, loader, 2),
-                "ours, float32": (our_own, ours, torch.float32),
-                f"ours, best ({str(best)[6:]})": (our_own, ours, best),
+                "DataLoader and PIL, float32": (peers, loader, (0,)),
+                "the same, two workers": (peers, loader, (2,)),
+                "ours, float32": (our_own, ours, (torch.float32,)),
+                f"ours, {str(best)[6:]}": (our_own, ours, (best,)),
+                f"ours, {str(best)[6:]}, batches of {LARGER_BATCH}": (our_own, ours, (best, LARGER_BATCH)),
             }
             rates: dict[str, list[float]] = {task: [] for task in tasks}
             for _ in range(arguments.repeats):
                 for task, (process, measure, how) in tasks.items():
-                    rates[task].append(process.submit(measure, csv, network, steps, how).result())  # type: ignore[arg-type]
+                    rates[task].append(process.submit(measure, csv, network, steps * BATCH, *how).result())
             peer = next(iter(rates.values()))
             print(f"{name} ({sum(p.numel() for p in network().parameters()):,} parameters)")
             for task, values in rates.items():
-                print(f"  {task:30} {spread(values, 'images/s'):45} {ratio(values, peer):.2f}×")
+                print(f"  {task:34} {spread(values, 'images/s'):45} {ratio(values, peer):.2f}×")
             print(flush=True)
 
     keep_freed_memory()
     for name, network in {"two convolutions": TutorialNet, "cnn": ConvNet}.items():
         for precision in dict.fromkeys((torch.float32, best)):
             convolutions = alone(network(), torch.rand(BATCH, 1, 28, 28), precision)
-            share_of(name, precision, BATCH, convolutions, ours(csv, network, steps, precision))
+            share_of(name, precision, BATCH, convolutions, ours(csv, network, steps * BATCH, precision))
     for precision in dict.fromkeys((torch.float32, best)):
         convolutions = alone(ResidualDenoiser(), torch.rand(DENOISER_BATCH, 3, 32, 32), precision)
         share_of("residual U-Net", precision, DENOISER_BATCH, convolutions, denoising(steps // 2, precision))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from pipeline.checks import hint
 from pipeline.data.store import ImageStore
@@ -17,6 +18,7 @@ from pipeline.training.randomness import seed_of, validation_split
 from pipeline.trials import Trial
 
 EVALUATED_AT_ONCE = 100 * 32 * 32  # pixels: small enough for a CPU's caches, and for memory where images are large
+POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
 
 
 def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any) -> nn.Module:
@@ -49,6 +51,24 @@ def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[
 def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
     """A model with its weights in another order in memory. Convolutions on the CPU are faster in `channels_last`."""
     return model.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return] # not in torch's stubs
+
+
+def order_gradients(model: nn.Module) -> list[RemovableHandle]:
+    """Have poolings get gradients in the order in memory of what they gave; returns what undoes it.
+
+    Behind a flattening these arrive in another order, and PyTorch 2.13 takes several times as long on a CPU to go back
+    through the pooling like that as for bringing them in order first (benchmarks/step.py). The values are the same.
+    """
+
+    def order(module: nn.Module, inputs: object, output: object) -> None:
+        if (
+            isinstance(output, torch.Tensor)
+            and output.requires_grad
+            and output.is_contiguous(memory_format=torch.channels_last)
+        ):
+            output.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+
+    return [module.register_forward_hook(order) for module in model.modules() if isinstance(module, POOLINGS)]
 
 
 def split_batches(store: ImageStore, trial: Trial, device: torch.device) -> dict[str, Batches]:

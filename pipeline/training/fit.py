@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from pipeline.config import Training
 from pipeline.errors import NonFiniteLossError
 from pipeline.training.batches import Batch, Batches
+from pipeline.training.build import order_gradients
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.device import arithmetic
 from pipeline.training.observer import Observer
@@ -92,6 +93,8 @@ class Fit:
         self.model, self.batches, self.objective = model, batches, objective
         self.training, self.seed, self.setting = training, seed, setting
         self.device = batches.device
+        # A compiler chooses orders itself, and refuses hooks.
+        self.handles = order_gradients(model) if self.device.type == "cpu" and not training.compile else []
         saved = setting.checkpoints.load(self.device) if setting.checkpoints else None
         total = saved["progress"]["total"] if saved else self.total_steps()
         self.progress = Progress(**saved["progress"]) if saved else Progress(total)
@@ -120,6 +123,8 @@ class Fit:
                 self.save()
         finally:
             observer.fit_finished()
+            for handle in self.handles:
+                handle.remove()
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
             raise NonFiniteLossError(f"the weights are not finite after step {progress.total}, the last")
         if self.average:

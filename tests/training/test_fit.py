@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.config import Affine, Training
 from pipeline.errors import UserError
 from pipeline.training.batches import Batch, Batches
+from pipeline.training.build import order_gradients
 from pipeline.training.checkpoint import FILE, Checkpoints
 from pipeline.training.fit import Setting, fit
 from pipeline.training.muon import Muon
@@ -310,6 +311,46 @@ def test_muon_does_what_torchs_does_on_single_matrices(shape: tuple[int, ...]) -
     for weight, matrix, start in zip(ours, theirs, starts, strict=True):
         change = (matrix - start.flatten(1)).norm()
         assert (weight.flatten(1) - matrix).norm() < 0.02 * change
+
+
+def pooled(pooling: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), pooling, nn.Flatten(), nn.Linear(6 * 9, 3)).to(
+        memory_format=torch.channels_last
+    )
+
+
+@pytest.mark.parametrize(
+    "pooling", [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveMaxPool2d(3), nn.AdaptiveAvgPool2d(3)]
+)
+def test_poolings_get_gradients_in_the_order_of_what_they_gave(pooling: nn.Module) -> None:
+    channels_apart, gradients = [], []
+    for ordered in (False, True):
+        model = pooled(pooling)
+        handles = order_gradients(model) if ordered else []
+        handles.append(pooling.register_forward_hook(Watch(channels_apart)))  # last: it sees what goes on
+        model(some_batches().select(torch.arange(4)).images).sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+        for handle in handles:
+            handle.remove()
+    assert channels_apart == [9, 1], "how far apart in memory"
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+class Watch:
+    """A hook that notes how far apart two channels of an output's gradient are in memory."""
+
+    def __init__(self, noted: list[int]) -> None:
+        self.noted = noted
+
+    def __call__(self, module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        output.register_hook(lambda gradient: self.noted.append(gradient.stride(1)))
+
+
+def test_a_training_leaves_no_hooks_behind() -> None:
+    model = pooled(nn.MaxPool2d(2))
+    fit(model, some_batches(), noisy_loss, lambda _: {}, Training(steps=2), 0, Setting(torch.float32, Silent()))
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_the_optimizers_learn() -> None:
