@@ -64,7 +64,7 @@ def conv_block(inputs: int, outputs: int, pooled: bool) -> list[nn.Module]:
 class Dropout(nn.Module):
     """What `nn.Dropout` does, from 16 random bits an element; `share` is rounded down to a 65,536th.
 
-    On CPUs where PyTorch draws Bernoulli numbers one by one, a training step of `TutorialNet` takes a seventh longer
+    On CPUs where PyTorch draws Bernoulli numbers one by one, a training step of `TutorialNet` takes a tenth longer
     with its own dropout (benchmarks/step.py).
     """
 

@@ -56,8 +56,8 @@ def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn
 def order_gradients(model: nn.Module) -> list[RemovableHandle]:
     """Have poolings get gradients in the order in memory of what they gave; returns what undoes it.
 
-    Behind a flattening these arrive in another order, and PyTorch 2.13 takes several times as long on a CPU to go back
-    through the pooling like that as for bringing them in order first (benchmarks/step.py). The values are the same.
+    Behind a flattening these arrive in another order, in which PyTorch 2.13 goes back through a pooling so slowly on a
+    CPU that a step of a small network takes a tenth longer (benchmarks/step.py). The values are the same.
     """
 
     def order(module: nn.Module, inputs: object, output: object) -> None:
