@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -62,10 +63,10 @@ def conv_block(inputs: int, outputs: int, pooled: bool) -> list[nn.Module]:
 
 
 class Dropout(nn.Module):
-    """What `nn.Dropout` does, from 16 random bits an element; `share` is rounded down to a 65,536th.
+    """What `nn.Dropout` does; on a CPU from 16 random bits an element, with `share` rounded down to a 65,536th.
 
-    On CPUs where PyTorch draws Bernoulli numbers one by one, a training step of `TutorialNet` takes a tenth longer
-    with its own dropout (benchmarks/step.py).
+    Where PyTorch draws Bernoulli numbers one by one, a training step of `TutorialNet` takes a tenth longer with its own
+    dropout (benchmarks/step.py).
     """
 
     def __init__(self, share: float) -> None:
@@ -75,9 +76,9 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return x
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        if not self.training or x.device.type != "cpu":
+            return F.dropout(x, self.share, self.training)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         alike = torch.empty_like(x, device="meta")
         bits = words.view(torch.int16)[: x.numel()].as_strided(alike.shape, alike.stride())
         kept = bits >= int(self.share * 2**16) - 2**15
