@@ -110,7 +110,8 @@ def loader(csv: Path, network: Callable[[], nn.Module], images: int, workers: in
         DataLoader(digits, batch_size=BATCH, shuffle=True, num_workers=workers)
     )
     model.train()
-    started, steps = time.perf_counter(), images // BATCH
+    steps = images // BATCH
+    started = time.perf_counter()
     for step in range(steps + 3):
         if step == 3:  # workers are up and the first batches made
             started = time.perf_counter()

@@ -160,12 +160,10 @@ def test_settings_of_a_network_join_those_of_the_file(tmp_path: Path, home: Path
 
 
 def test_what_is_said_for_all_networks_takes_the_place_of_the_files_for_one(tmp_path: Path, home: Path) -> None:
-    file, text = (
-        tmp_path / "mine.yaml",
-        (
-            "sweep: {training: {seconds: 300}, training_of: {dncnn: {learning_rate: 0.2}, "
-            "residual: {learning_rate: 0.1, loss: mse, seconds: 600}}}\n"
-        ),
+    file = tmp_path / "mine.yaml"
+    text = (
+        "sweep: {training: {seconds: 300}, training_of: {dncnn: {learning_rate: 0.2}, "
+        "residual: {learning_rate: 0.1, loss: mse, seconds: 600}}}\n"
     )
     common = ("--sweep.training.epochs=3", "--sweep.training.learning_rate", "0.5")
     sweep = sweep_with(file, text, home, *common)
