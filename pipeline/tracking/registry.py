@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 """Alias of the best version of a registered model."""
+CLASHES = 10
+"""How often another process may come in between while the alias is moved."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,13 @@ def registered_model(store: TrackingStore, job: Job) -> str:
 def crown(store: TrackingStore, name: str) -> str | None:
     """Move the alias to the best version, the earliest of equals, with the reason; returns that if it was moved.
 
-    Looks again after each move: of several processes the last to move it has seen the versions of all others.
+    Looks again after each move: of several processes the last to move it has seen the versions of all others. And
+    after each clash: MLflow looks whether there is such a row and then inserts it, which fails where two do so at once.
     """
+    from mlflow.exceptions import MlflowException
+
     reason = None
+    clashes = 0
     while versions := versions_of(store, name):
         best = max(versions, key=lambda version: version.rank)
         current = next((version for version in versions if CHAMPION in version.aliases), None)
@@ -130,10 +136,15 @@ def crown(store: TrackingStore, name: str) -> str | None:
             break
         figure = f"{best.tags[keys.FIGURE_NAME]} {float(best.tags[keys.FIGURE]):.5g}"
         than = f"where version {current.number} has {float(current.tags[keys.FIGURE]):.5g}" if current else "the first"
-        reason = f"{figure}, {than}"
-        store.client.set_model_version_tag(name, best.number, keys.REASON, reason)
-        store.client.set_registered_model_alias(name, CHAMPION, best.number)
-        reason = f"{name}: version {best.number} ({best.tags[keys.NETWORK]}) is {CHAMPION} now: {reason}"
+        try:
+            store.client.set_model_version_tag(name, best.number, keys.REASON, f"{figure}, {than}")
+            store.client.set_registered_model_alias(name, CHAMPION, best.number)
+        except MlflowException:
+            clashes += 1
+            if clashes == CLASHES:
+                raise
+            continue
+        reason = f"{name}: version {best.number} ({best.tags[keys.NETWORK]}) is {CHAMPION} now: {figure}, {than}"
     return reason
 
 

@@ -12,6 +12,8 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from pipeline.config import PROJECT_ROOT, Run
 from pipeline.models.classifiers import TutorialNet
@@ -102,6 +104,28 @@ def test_processes_that_register_at_once_agree_on_the_champion(store: TrackingSt
     assert [worker.wait(timeout=200) for worker in workers] == [0] * len(groups)
     assert len(registry.versions_of(store, JOB.name)) == 8
     assert champion(store).tags[keys.NETWORK] == "net99"
+
+
+@pytest.mark.parametrize("row", [{"key": keys.REASON}, {"alias": CHAMPION}], ids=str)
+def test_a_row_that_another_process_writes_first_is_no_failure(row: dict[str, str], store: TrackingStore) -> None:
+    clashes = []
+
+    def come_between(session: Session, *_: object) -> None:
+        """Write the same row after MLflow has looked whether it is there, before it inserts it."""
+        for new in session.new:
+            if not clashes and row.items() <= vars(new).items():
+                clashes.append(new)
+                with session.get_bind().begin() as other:
+                    columns = new.__table__.columns
+                    other.execute(new.__table__.insert(), {one.name: getattr(new, one.name) for one in columns})
+
+    event.listen(Session, "before_flush", come_between)
+    try:
+        register(store, JOB, [finished(store, "net", 0.9)])
+    finally:
+        event.remove(Session, "before_flush", come_between)
+    assert len(clashes) == 1
+    assert champion(store).tags[keys.REASON] == "val/accuracy 0.9, the first"
 
 
 def test_full_names_lead_to_a_version(store: TrackingStore) -> None:
