@@ -67,9 +67,17 @@ def imported_modules(modules: Iterable[str], rooms: Iterable[str], leave_out: st
         if name in found or name == leave_out or not name.startswith(rooms) or not module_file(name).exists():
             continue
         found.add(name)
-        for node in ast.walk(ast.parse(module_file(name).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        waiting += names_imported(name)
     return sorted(found)
+
+
+@cache
+def names_imported(module: str) -> list[str]:
+    """Names of modules that a module imports, and of what it imports from them."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(module_file(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names

@@ -18,6 +18,7 @@ from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, require_known, run_missing
 from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
+from pipeline.sweeps.identity import DENOISING, NETWORKS, network_module
 from pipeline.sweeps.plan import BASELINES, denoising_trials, sweep_key
 from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -107,10 +108,10 @@ def require_settings_of_known(sweep: Sweep) -> None:
     for name in sweep.baselines:
         require_known(name, BASELINES)
     unused = (set(sweep.settings) | set(sweep.training_of)) - set(sweep.models)
-    if unused:
-        from pipeline.models import DENOISERS  # brings torch
+    for name in sorted(unused):
+        if network_module(DENOISING, name) == NETWORKS:  # not read off the source
+            from pipeline.models import DENOISERS  # brings torch
 
-        for name in sorted(unused):
             require_known(name, DENOISERS)
 
 
