@@ -200,7 +200,10 @@ def with_whole_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]
             sweep.training_of[network] = left
     for table, changes in given.items():
         _, kind, network = table.split(".", 2)
-        whole = {**(sweep[kind] or {}).get(network, {}), **changes}
+        earlier = (sweep[kind] or {}).get(network, {})
+        if kind == "training_of" and changes.keys() & set(BUDGETS):
+            earlier = {name: value for name, value in earlier.items() if name not in BUDGETS}
+        whole = {**earlier, **changes}
         rest.append(f"{table}={json.dumps(whole)}")
     return rest
 

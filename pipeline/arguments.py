@@ -6,12 +6,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.checks import hint
 from pipeline.errors import UserError
 
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
@@ -55,7 +55,7 @@ def spelled_out(arguments: list[str], short: Mapping[str, Sequence[str]]) -> lis
         name, equals, value = option.partition("=")
         if name.startswith("--") and name[2:] in short[section]:
             options[place] = f"--{section}.{name[2:]}{equals}{value}"
-    return [section, *([f"--{section}.inputs={json.dumps(words)}"] if words else []), *options]
+    return [section, *([f"--{section}.inputs={json.dumps(words, ensure_ascii=False)}"] if words else []), *options]
 
 
 def config_first(arguments: list[str]) -> list[str]:
@@ -133,7 +133,11 @@ def value_of(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
+        pass
+    try:
         return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text}: no value; write a list without spaces, such as [16,32,64]") from error
 
 
 def require_yaml(file: Path) -> None:
@@ -175,6 +179,5 @@ def explain(message: str, known: Iterable[str]) -> str:
     )
     if unknown:
         name = ".".join(unknown.groups())
-        near = get_close_matches(name, list(known), n=1)
-        line = f"there is no option {name}; {f'did you mean {near[0]}?' if near else 'see --help'}"
+        line = f"there is no option {name}; {hint(name, list(known), 'see --help')}"
     return line

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from pipeline.errors import UserError
 
@@ -47,12 +49,33 @@ def as_floats(settings: object, *names: str) -> None:
             object.__setattr__(settings, name, float(value))
 
 
+def of_type(name: str, value: Any, kind: Any) -> Any:
+    """A value of a setting that is of a type, a `Literal` or a union of such, whole numbers as floats where those are.
+
+    For settings in tables, which no parser looks at. Raises `UserError` for any other value.
+    """
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    words: list[str] = []
+    for one in kinds:
+        if get_origin(one) is Literal:
+            words += get_args(one)
+            if value in get_args(one):
+                return value
+        elif one is float and type(value) in (int, float):
+            return float(value)
+        elif type(value) is one:
+            return value
+        else:
+            words.append({float: "number", int: "whole number", bool: "true or false"}.get(one, "null"))
+    raise UserError(f"{name}: expected {' or '.join(words)}, found {value!r}")
+
+
 def expanded(path: Path | None) -> Path | None:
     """A path with ~ as the home folder: make passes it on as it is."""
     return path and path.expanduser()
 
 
-def hint(name: str, known: Collection[str]) -> str:
-    """What to say of a name that is not known: the nearest that is, or all."""
+def hint(name: str, known: Collection[str], otherwise: str = "") -> str:
+    """What to say of a name that is not known: the nearest that is, or all, or something else."""
     near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"there is {', '.join(known) or 'none'}"
+    return f"did you mean {near[0]}?" if near else otherwise or f"there is {', '.join(known) or 'none'}"

@@ -10,11 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from pipeline.checks import as_floats, expanded, require_distinct, require_positive, require_seeds, require_some
+from pipeline.checks import (
+    as_floats,
+    expanded,
+    hint,
+    of_type,
+    require_distinct,
+    require_positive,
+    require_seeds,
+    require_some,
+)
 from pipeline.errors import UserError
 from pipeline.study_config import BatchNormStudy, GanStudy
 from pipeline.use_config import Denoise, Digits, Report, Server, Ui
@@ -259,20 +267,17 @@ class Sweep:
             self.training_for(model)
 
     def training_for(self, model: str) -> DenoisingTraining:
-        """How a network is trained. Raises `UserError` for a setting that there is not."""
-        changes = self.training_of.get(model, {})
-        for name in changes:
-            if name not in self.training.__dataclass_fields__:
-                near = get_close_matches(name, self.training.__dataclass_fields__, n=1)
-                raise UserError(
-                    f"sweep.training_of.{model}: there is no {name}{f'; did you mean {near[0]}?' * bool(near)}"
-                )
+        """How a network is trained. Raises `UserError` for a setting that there is not, or that can't be so."""
+        kinds = get_type_hints(DenoisingTraining)
+        table = f"sweep.training_of.{model}"
+        changes: dict[str, Any] = {}
+        for name, value in self.training_of.get(model, {}).items():
+            if name not in kinds:
+                raise UserError(f"{table}: there is no {name}; {hint(name, kinds)}")
+            changes[name] = of_type(f"{table}.{name}", value, kinds[name])
         # A budget of the network's own takes the place of the common one, whatever that is counted in.
         budget = {"steps": None, "seconds": None} if changes.keys() & {"epochs", "steps", "seconds"} else {}
-        try:
-            return replace(self.training, **budget | changes)
-        except TypeError as error:
-            raise UserError(f"sweep.training_of.{model}: {error}") from error
+        return replace(self.training, **budget | changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,10 +307,10 @@ class Run:
     """With Ray, on nodes that have GPUs: a fraction lets trials share one."""
 
     force: bool = False
-    """Run finished trials anew."""
+    """Run finished trials anew. Broken off and given again, it begins with the first of them."""
 
     dry_run: bool = False
-    """Say what would be done, and why, and do nothing."""
+    """Say which trials would be run, and why, and run none. Data are prepared if they are not."""
 
     checkpoint_seconds: float = 60
     """Time between checkpoints of a trial; there is also one after each epoch."""
@@ -314,6 +319,7 @@ class Run:
     """MLflow tracking store; default: MLFLOW_TRACKING_URI, else mlflow.db in `home`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "home", self.home.expanduser())
         require_positive("run.checkpoint_seconds", [self.checkpoint_seconds])
         if isinstance(self.jobs, int) and self.jobs < 1:
             raise UserError(f"run.jobs is {self.jobs}; give a number of trials at a time, or JOBS=auto")

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ def table(title: str, rows: Iterable[Mapping[str, object]]) -> None:
     for column in rows[0]:
         grid.add_column(column)
     for row in rows:
-        grid.add_row(*(str(value) for value in row.values()))
+        grid.add_row(*(Text(str(value)) for value in row.values()))
     console.print(grid)
 
 
@@ -84,7 +85,7 @@ class TrainingProgress:
         self.done, self.seconds, self.then = done, 0.0, time.perf_counter()
         if console.is_terminal:
             self.bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[figures]}"),
@@ -153,5 +154,5 @@ class Board:
         grid.add_column("trial")
         grid.add_column("state")
         for name, state in sorted(self.states.items(), key=order)[: self.SHOWN]:
-            grid.add_row(name, state)
+            grid.add_row(Text(name), Text(state))  # as it is: an error may hold square brackets
         return grid

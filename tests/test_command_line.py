@@ -101,6 +101,7 @@ def test_a_file_that_is_no_yaml_is_named_with_its_line(
         (["sweep", "--sweep.settings.autoencoder.wdth=8"], "autoencoder has no setting wdth; did you mean width?"),
         (["classify", "--classify.settings.widths=[-1]"], "cnn with settings {'widths': [-1]}"),
         (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),
+        (["sweep", "--sweep.settings.residual.widths", "[16,", "32]"], "[16,: no value; write a list without spaces"),
     ],
 )
 def test_an_unknown_network_is_refused_before_anything_runs(
@@ -173,6 +174,9 @@ def test_what_is_said_for_all_networks_takes_the_place_of_the_files_for_one(tmp_
     assert sweep.training_for("residual").loss == "mse"
     sweep = sweep_with(file, text, home, *common, "--sweep.training_of.dncnn.learning_rate=0.7")
     assert [sweep.training_for(name).learning_rate for name in ("residual", "dncnn")] == [0.5, 0.7]
+    sweep = sweep_with(file, text, home, "--sweep.training_of.residual.epochs=1")
+    own = sweep.training_for("residual")
+    assert (own.epochs, own.seconds, own.learning_rate) == (1, None, 0.1), "one budget takes the place of another"
 
 
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:

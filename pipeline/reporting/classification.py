@@ -31,13 +31,13 @@ class ClassificationRow:
 
 
 def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Runs that differ in nothing but the seed, together and in the order of their seeds; the last setting first.
+    """Runs that differ in nothing but the seed, together and in the order of their seeds; the last asked for first.
 
     Where the code has changed since, only the runs of the newest code count: seeds are averaged, versions are not.
     """
     newest: dict[str, str] = {}
     groups: dict[str, dict[int, RunRecord]] = {}
-    for run in sorted(runs, key=lambda run: run.ended_ms, reverse=True):
+    for run in sorted(runs, key=lambda run: run.wanted_ms, reverse=True):
         identity = json.loads(run.tags[keys.IDENTITY])
         seed = identity["trial"].pop("seed")
         setting = json.dumps([identity["kind"], identity["trial"], identity["data"]])

@@ -26,7 +26,7 @@ EXPERIMENT_TABLES = {
 
 
 def newest(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Of every experiment the runs of the settings and code that were run last, one a seed."""
+    """Of every experiment the runs of the settings and code that were asked for last, one a seed."""
     found: dict[str, list[RunRecord]] = {}
     for setting in by_setting(runs):
         found.setdefault(setting[0].params["experiment"], setting)

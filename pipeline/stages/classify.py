@@ -31,6 +31,7 @@ def run(config: Config) -> None:
     if config.run.dry_run:
         return
     runs = results.runs
+    store.note_request(results.reused)
     register_trained("classify", results.planned, images.manifest, store, config.run)
     table(
         f"Classifying {images.manifest.title}",

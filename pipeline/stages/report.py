@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from pipeline.config import Config
 from pipeline.console import say, waiting
 from pipeline.data import catalog
+from pipeline.errors import TrialsFailedError
 from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files
 from pipeline.stages import classify, study, sweep
 from pipeline.tracking import keys
@@ -22,6 +23,7 @@ def run(config: Config) -> None:
     given, it is run first, if its data can be had and `report.run_missing`; the studies, which take longer, are not.
     """
     store = open_store(config.run)
+    failures: list[str] = []
     parts: dict[str, Part | None] = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}
     if config.report.run_missing:
         for role, (find, stage) in QUESTIONS.items():
@@ -31,13 +33,23 @@ def run(config: Config) -> None:
                 catalog.prepare(config.data, config.run, role)
                 parts[role] = find(config, store)
             if parts[role] is None:
-                stage.run(config)
+                try:
+                    stage.run(config)
+                except TrialsFailedError as error:
+                    failures.append(str(error))
                 parts[role] = find(config, store)
     if config.run.dry_run:
         say(f"report    {report_files(report_folder(config))[0]}: written then, unless made from the same runs")
         return
 
     parts |= {name: study_part(name, config, store) for name in study.STAGES}
+    write(config, store, parts)
+    if failures:
+        raise TrialsFailedError("\n".join(failures))
+
+
+def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]) -> None:
+    """Write the report from what there is for its parts, unless it is written."""
     demo = config.data.choice == "demo"
     folder = report_folder(config)
     inputs = inputs_digest(list(parts.values()), demo)

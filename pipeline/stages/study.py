@@ -30,6 +30,7 @@ def run_study(study: str, config: Config) -> None:
     results = run_missing(STAGES[study], trials, images, store, experiment_id, on_one_thread(config.run))
     if config.run.dry_run:
         return
+    store.note_request(results.reused)
     say(f"{STAGES[study]}  {len(results.runs)} of {len(trials)} experiments finished")
     results.require_all()
 
@@ -41,7 +42,7 @@ def settings_of(study: str, config: Config) -> GanStudy | BatchNormStudy:
 
 def on_one_thread(run: Run) -> Run:
     """Networks this small gain nothing from a second thread: experiments run side by side instead, if nobody says."""
-    return run if run.threads or run.jobs else replace(run, jobs="auto", threads=1)
+    return replace(run, jobs=run.jobs or "auto", threads=run.threads or (0 if run.jobs else 1))
 
 
 def experiment_name(study: str, manifest: Manifest) -> str:

@@ -47,8 +47,9 @@ def run(config: Config) -> None:
     register_trained("sweep", results.planned, images.manifest, store, config.run)
     key = sweep_key(results.planned)
     runs = measured_across(results, config, images, store, experiment_id)
-    for finished in runs:
-        store.add_to_sweep(finished, key)
+    with claimed(config.run, "sweeps", SUMMARY_PATIENCE):
+        for finished in runs:
+            store.add_to_sweep(finished, key)
     if runs:
         summary = summarise(config.run, store, experiment_id, key, images.manifest, runs)
         link = f"[Summary of the last sweep]({links.run(experiment_id, summary)})"

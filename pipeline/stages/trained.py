@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
+from pipeline.checks import hint
 from pipeline.config import Config, Run
 from pipeline.console import say
 from pipeline.data.catalog import Role, candidates
@@ -96,6 +96,4 @@ def refuse(wanted: str | None, versions: Sequence[Version]) -> NoReturn:
         raise UserError(f"no version of {versions[-1].name} has the alias {registry.CHAMPION}; name one with --model")
     networks = sorted({version.tags[keys.NETWORK] for version in versions})
     names = sorted({version.name for version in versions})
-    near = get_close_matches(wanted, [*networks, *names], n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join([*networks, *names])}"
-    raise UserError(f"no trained model called {wanted!r}; {hint}")
+    raise UserError(f"no trained model called {wanted!r}; {hint(wanted, [*networks, *names])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from pipeline.console import Board, complain, say
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import TrialsFailedError, UserError
 from pipeline.interruption import interrupted
-from pipeline.sweeps.claims import close_abandoned, owner
+from pipeline.sweeps.claims import SECONDS_TO_LOOK, ClaimedError, claimed, close_abandoned, owner
 from pipeline.sweeps.plan import Planned, plan, seconds_left
 from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
@@ -34,6 +34,8 @@ class Results:
     planned: list[Planned]
     failures: dict[str, str]
     """Name of a trial → why it failed, or was not tried."""
+    reused: Sequence[RunRecord] = ()
+    """The runs that were finished before."""
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -62,13 +64,14 @@ def run_missing(
         close_abandoned(store, experiment_id, run)
     planned = plan(trials, images, store, experiment_id, run)
     todo = [one for one in planned if one.run is None]
+    reused = [one.run for one in planned if one.run is not None]
     if todo:
         require_networks(todo, images.manifest)
     for one in planned:
         say(f"{stage:9} {one.trial.name}: {one.what}")
     if not todo:
         say(f"{stage:9} nothing to run: every trial is done")
-        return Results(planned, {})
+        return Results(planned, {}, reused)
 
     from pipeline.sweeps.engines import divided, run_all
     from pipeline.sweeps.trial import Site
@@ -88,7 +91,8 @@ def run_missing(
     if hopeless:
         Results(planned, failures).require_all()
     planned = plan(trials, images, store, experiment_id, Run(home=run.home))
-    return Results(planned, failures)
+    lost = {one.trial.name for one in planned if one.run is None} - failures.keys()
+    return Results(planned, failures | dict.fromkeys(lost, "its run was ended or deleted meanwhile"), reused)
 
 
 def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
@@ -134,9 +138,11 @@ def followed(
                 return failures | dict.fromkeys(names.values(), f"not tried: {outcome.error}"), True
             if outcome.traceback:
                 complain(outcome.traceback)
-            for run in store.of_trial(site.experiment_id, outcome.fingerprint):
-                if run.status == "RUNNING" and run.tags.get(keys.OWNER) == site.owner:
-                    store.close(run.run_id, "FAILED", outcome.error)  # its process is dead
+            # Its process is dead, unless it is another command's.
+            with suppress(ClaimedError), claimed(site.run, outcome.fingerprint, SECONDS_TO_LOOK):
+                for run in store.of_trial(site.experiment_id, outcome.fingerprint):
+                    if run.status == "RUNNING" and run.tags.get(keys.OWNER) == site.owner:
+                        store.close(run.run_id, "FAILED", outcome.error)
     return failures, False
 
 

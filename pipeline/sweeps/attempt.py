@@ -37,10 +37,10 @@ def attempt(
     fingerprint = planned.identity.fingerprint
     try:
         run_trial(planned, site, images, store, list(watchers))
-    except UserError:
-        raise
     except (NonFiniteLossError, ClaimedError) as error:
         return Outcome(fingerprint, str(error))
+    except UserError:
+        raise
     except Exception as error:
         if interrupted(error):
             raise

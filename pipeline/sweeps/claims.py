@@ -10,17 +10,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.config import Run
+from pipeline.errors import UserError
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 
 SECONDS_TO_DIE = 10.0
 """How long the processes of a sweep that was killed may keep their locks."""
 SECONDS_TO_LOOK = 1.0
-SUMMARY_PATIENCE = 120.0
-"""How long another process may write the same summary."""
+SUMMARY_PATIENCE = 300.0
+"""How long another process may write the same summary: a server may be away for four minutes."""
 
 
-class ClaimedError(Exception):
+class ClaimedError(UserError):
     """Another process is at the same run."""
 
 
@@ -44,7 +45,9 @@ def abandoned(store: TrackingStore, experiment_id: str, run: Run) -> Iterator[Ru
     """The runs of this home that a process left open when it died, each claimed while it is looked at."""
     for one in store.running(experiment_id, owner(run)):
         with suppress(ClaimedError), claimed(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
-            yield one
+            # It may have ended, well or not, before the claim was given up.
+            if store.run(one.run_id).status == "RUNNING":
+                yield one
 
 
 def close_abandoned(store: TrackingStore, experiment_id: str, run: Run) -> None:

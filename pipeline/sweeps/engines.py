@@ -6,7 +6,6 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import joblib
-import torch
 
 from pipeline.config import Run
 from pipeline.console import TrainingProgress
@@ -17,6 +16,7 @@ from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.processes import in_processes
 from pipeline.sweeps.trial import Site
 from pipeline.tracking.store import TrackingStore
+from pipeline.training.device import present_devices
 
 
 def run_all(
@@ -54,10 +54,14 @@ def divided(run: Run, trials: int) -> Run:
 
 
 def number_of_jobs(run: Run, trials: int) -> int:
-    """Trials at a time. auto: one a core, which benchmarks/parallel.py finds fastest; a GPU takes them one by one."""
+    """Trials at a time. auto: as many as there are cores for; a GPU takes them one by one.
+
+    One core a trial, if nobody gives it threads, is what benchmarks/parallel.py finds fastest.
+    """
     if run.jobs != "auto":
         return run.jobs or 1
-    return 1 if torch.cuda.is_available() and run.device != "cpu" else max(1, min(cores(), trials))
+    device = present_devices()[0] if run.device == "auto" else run.device
+    return max(1, min(cores() // (run.threads or 1), trials)) if device == "cpu" else 1
 
 
 def cores() -> int:

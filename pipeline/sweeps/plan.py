@@ -163,7 +163,8 @@ def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingSto
         why = "again, as asked"
     elif unfinished:
         failure = unfinished.tags.get(keys.FAILURE)
-        why = f"run {unfinished.run_id[:8]} " + (f"failed before: {failure}" if failure else "was broken off at once")
+        how = f"failed before: {failure}" if failure else "was broken off before its first checkpoint"
+        why = f"run {unfinished.run_id[:8]} {how}"
     elif code:
         why = f"{', '.join(name.removeprefix('pipeline.') for name in changed)} changed"
     else:

@@ -230,4 +230,4 @@ def input_shape(version: Version) -> Sequence[int]:
 
 def run_of(store: TrackingStore, version: Version) -> RunRecord:
     """The run that trained a model."""
-    return RunRecord.of(store.client.get_run(version.run_id))
+    return store.run(version.run_id)

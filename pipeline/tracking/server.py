@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -254,7 +254,8 @@ def wait_for_end(process: subprocess.Popen[bytes], log: Path) -> None:
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End the server with its workers: ended alone, it would wait for them, and they for connections."""
     if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
     process.wait()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +64,11 @@ class RunRecord:
             status=run.info.status,
             ended_ms=run.info.end_time or 0,
         )
+
+    @property
+    def wanted_ms(self) -> float:
+        """When it ended, or was last asked for again."""
+        return max(self.ended_ms, int(self.tags.get(keys.REQUESTED, "0")) / 1e6)
 
 
 class TrackingStore:
@@ -169,6 +176,10 @@ class TrackingStore:
         query = f"tags.{keys.KIND} = '{keys.KIND_TRIAL}' and tags.{keys.FINGERPRINT} = '{fingerprint}'"
         return self.search(experiment_id, query)
 
+    def run(self, run_id: str) -> RunRecord:
+        """A run as it stands now."""
+        return RunRecord.of(self.client.get_run(run_id))
+
     def search(self, experiment_id: str, query: str) -> list[RunRecord]:
         """All runs that a query finds, oldest first."""
         runs: list[RunRecord] = []
@@ -182,9 +193,14 @@ class TrackingStore:
 
     def add_to_sweep(self, run: RunRecord, sweep: str) -> None:
         """Tag a run as part of a sweep, besides those it is part of already."""
-        sweeps = run.tags.get(keys.SWEEP, "").split()
-        if sweep not in sweeps:
-            self.tag(run.run_id, keys.SWEEP, " ".join([*sweeps, sweep]))
+        if sweep not in run.tags.get(keys.SWEEP, "").split():
+            others = self.run(run.run_id).tags.get(keys.SWEEP, "").split()  # one may have joined since it was read
+            self.tag(run.run_id, keys.SWEEP, " ".join([*others, sweep]))
+
+    def note_request(self, runs: Iterable[RunRecord]) -> None:
+        """Tag runs that are reused as asked for now."""
+        for run in runs:
+            self.tag(run.run_id, keys.REQUESTED, str(time.time_ns()))
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run, also of one that has ended."""

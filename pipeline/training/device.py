@@ -24,14 +24,16 @@ def choose_device(run: Run) -> torch.device:
     if run.threads:
         torch.set_num_threads(run.threads)
     keep_freed_memory()
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if run.device == "auto":
-        return torch.device(next(name for name, there in present.items() if there))
-    if not present[run.device]:
-        raise UserError(
-            f"run.device: {run.device} is not available here; there is {', '.join(filter(present.get, present))}"
-        )
-    return torch.device(run.device)
+    present = present_devices()
+    if run.device != "auto" and run.device not in present:
+        raise UserError(f"run.device: {run.device} is not available here; there is {', '.join(present)}")
+    return torch.device(present[0] if run.device == "auto" else run.device)
+
+
+def present_devices() -> list[str]:
+    """The kinds of devices that this machine has, the one that is chosen of itself first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [name for name, present in there.items() if present]
 
 
 def keep_freed_memory() -> None:

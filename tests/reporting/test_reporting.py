@@ -109,6 +109,10 @@ def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> 
         run_of("longer", 0, 9, "v2", 4),
     ]
     assert [[run.run_id for run in group] for group in classification.by_setting(runs)] == [["longer"], ["a", "b"]]
+    for run in runs[1:3]:
+        run.tags[keys.REQUESTED] = str(5 * 10**6)  # nanoseconds; the others count milliseconds
+    asked_again = [[run.run_id for run in group] for group in classification.by_setting(runs)]
+    assert asked_again == [["a", "b"], ["longer"]], "what was asked for last comes first, whenever it was trained"
 
 
 def test_a_value_that_the_template_needs_and_nobody_gives_stops_the_build() -> None:

@@ -19,7 +19,9 @@ import requests
 
 from pipeline.__main__ import main
 from pipeline.config import PROJECT_ROOT
+from pipeline.errors import UserError
 from pipeline.tracking import keys
+from pipeline.tracking.server import Service, serving
 from tests.conftest import run_pipeline
 from tests.stages.test_ui import free_port
 from tests.sweeps.sweeping import FOUR, SWEEP, all_runs, figures, started, wait_for
@@ -205,6 +207,13 @@ def test_without_a_database_the_server_keeps_runs_beside_those_of_this_project(h
     assert not (client / "mlruns").exists()
     again = run_pipeline(*sweep, f"--run.home={home}")
     assert again.stdout.count(": reuse (done") == 2
+
+
+def test_a_server_that_ends_by_itself_is_one_line_that_says_where_to_look(tmp_path: Path) -> None:
+    service = Service("127.0.0.1", free_port(), ["--no-such-option"], tmp_path / "server.log")
+    with pytest.raises(UserError, match=r"did not start on port \d+; .*server\.log says why"), serving(service, "it"):
+        pass
+    assert "no-such-option" in service.log.read_text()
 
 
 @pytest.mark.parametrize(

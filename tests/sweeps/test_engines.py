@@ -6,13 +6,25 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
 
-from pipeline.config import Run
+from pipeline.config import Config, Run
+from pipeline.data.store import ImageStore
+from pipeline.stages.study import on_one_thread
+from pipeline.stages.trials import followed
+from pipeline.sweeps.attempt import Outcome
+from pipeline.sweeps.claims import claimed, close_abandoned, owner
+from pipeline.sweeps.engines import cores, number_of_jobs
+from pipeline.sweeps.plan import Planned, denoising_trials
+from pipeline.sweeps.trial import Site
 from pipeline.tracking import keys
 from pipeline.tracking.store import open_store
 from tests.conftest import Pipeline, run_pipeline
@@ -49,6 +61,59 @@ def test_a_failing_trial_leaves_the_others_alone(pipeline: Pipeline, home: Path)
     assert re.search(r"autoencoder · σ²=0.1 · seed 0: run \(run \w+ failed before: NonFiniteLossError", done.stdout)
     trials = [run for run in all_runs(home) if run.tags[keys.KIND] == keys.KIND_TRIAL]
     assert sorted(run.status for run in trials) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+
+
+@contextmanager
+def held_by_another(run: Run, seconds: float, at_the_end: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Another command is at the trial "f…f" for so long, and then does something before it lets go."""
+    holds = threading.Event()
+
+    def work() -> None:
+        with claimed(run, "f" * 64):
+            holds.set()
+            time.sleep(seconds)
+            at_the_end()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    holds.wait()
+    yield
+    worker.join()
+
+
+def test_a_run_that_ends_while_others_look_at_it_stays_finished(home: Path) -> None:
+    run = Run(home=home)
+    store = open_store(run)
+    experiment = store.experiment("images-denoising", "d" * 64, "")
+    tags = {keys.OWNER: owner(run), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
+    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    with held_by_another(run, 0.3, lambda: store.client.set_terminated(run_id)):
+        close_abandoned(store, experiment, run)
+    assert store.run(run_id).status == "FINISHED"
+
+
+def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: ImageStore) -> None:
+    run = Run(home=home)
+    store = open_store(run)
+    experiment = store.experiment("images-denoising", "d" * 64, "")
+    tags = {keys.OWNER: owner(run), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
+    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    trial = denoising_trials(Config(), patches)[0]
+    identity = Mock(fingerprint="f" * 64)
+    site = Site(patches.folder, patches.manifest.digest, experiment, owner(run), run, {})
+    with held_by_another(run, 2):
+        outcome = Outcome("f" * 64, "another process is at it")
+        failures, hopeless = followed([Planned(trial, identity, None, "run (new)")], [outcome], site, store)
+    assert failures == {trial.name: "another process is at it"}
+    assert not hopeless
+    assert store.run(run_id).status == "RUNNING"
+
+
+def test_threads_leave_cores_for_as_many_jobs() -> None:
+    assert number_of_jobs(Run(jobs="auto", device="cpu", threads=1), 100) == cores()
+    assert number_of_jobs(Run(jobs="auto", device="cpu", threads=cores()), 100) == 1
+    assert on_one_thread(Run()) == on_one_thread(Run(threads=1)) == Run(jobs="auto", threads=1)
+    assert on_one_thread(Run(jobs=2)) == Run(jobs=2)
 
 
 @pytest.mark.slow

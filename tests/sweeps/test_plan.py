@@ -90,6 +90,27 @@ def test_a_network_may_be_trained_in_its_own_way() -> None:
         Sweep(training_of={"residual": {"epoch": 7}})
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"precision": "fp32"}, "precision: expected auto or float32 or bfloat16, found 'fp32'"),
+        ({"loss": "l1"}, "loss: expected mse or log, found 'l1'"),
+        ({"epochs": "three"}, "epochs: expected number, found 'three'"),
+        ({"batch_size": 32.5}, "batch_size: expected whole number, found 32.5"),
+        ({"compile": 1}, "compile: expected true or false, found 1"),
+        ({"clip_norm": [1]}, r"clip_norm: expected number or null, found \[1\]"),
+    ],
+)
+def test_a_networks_own_training_is_checked_like_that_of_all(setting: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=f"^sweep.training_of.residual.{message}$"):
+        Sweep(training_of={"residual": setting})
+
+
+def test_a_whole_number_is_the_same_setting_as_its_float() -> None:
+    whole, exact = (Sweep(training_of={"residual": {"weight_decay": zero}}) for zero in (0, 0.0))
+    assert repr(whole.training_for("residual")) == repr(exact.training_for("residual"))
+
+
 def test_variances_are_written_exactly_and_as_mlflow_takes_them() -> None:
     assert [variance_text(v) for v in (0.01, 0.1000000001, 1e6, 1e21, 1e-9)] == [
         "0.01",
