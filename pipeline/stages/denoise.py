@@ -63,10 +63,11 @@ def run(config: Config) -> None:
         clean = clean_picture(task.clean, task.source, noisy) if task.clean else None
         pixels = torch.from_numpy(noisy.pixels).to(device)
         variance = estimated(pixels) if options.variance == "blind" else options.variance
-        version = nearest(versions, variance, options.variance == "blind")
-        denoised = noisy.with_pixels(opened(version).denoise(pixels, variance).cpu().numpy())
+        seen = variance_seen(pixels, variance, input_shape(versions[0])[1])
+        version = nearest(versions, seen, options.variance == "blind")
+        denoised = noisy.with_pixels(opened(version).denoise(pixels, seen).cpu().numpy())
         write_whole(task.target, denoised.encoded())
-        parts = [str(noisy), noise_in_words(variance, options.variance, version)]
+        parts = [str(noisy), noise_in_words(variance, seen, options.variance, version)]
         if clean:
             qualities.append(quality(clean, noisy, denoised))
             parts.append(in_words(qualities[-1]))
@@ -127,6 +128,20 @@ def estimated(pixels: torch.Tensor) -> float:
     return float(immerkaer(mirrored(pixels)[None]))
 
 
+def is_grey(pixels: torch.Tensor) -> bool:
+    """Whether an image (c, h, w) has one channel, or several that are equal."""
+    return bool((pixels == pixels[:1]).all())
+
+
+def variance_seen(pixels: torch.Tensor, variance: float, channels: int) -> float:
+    """Variance of the noise as a network of so many channels meets it.
+
+    A grey image goes into all of them, and its noise with it: all in the one direction of colours in which images have
+    most of their own variance, where the network knows a share of 1/channels.
+    """
+    return variance * channels if is_grey(pixels) else variance
+
+
 def nearest(versions: Sequence[Version], variance: float, blind: bool) -> Version:
     """The model to use for a variance.
 
@@ -144,17 +159,19 @@ def nearest(versions: Sequence[Version], variance: float, blind: bool) -> Versio
     return min(versions, key=order)
 
 
-def noise_in_words(variance: float, asked: float | Literal["blind"], version: Version) -> str:
+def noise_in_words(variance: float, seen: float, asked: float | Literal["blind"], version: Version) -> str:
     """How much noise, and what takes it out."""
     least, greatest = version.span
     trained_for = variance_text(least) if least == greatest else f"{variance_text(least)} to {variance_text(greatest)}"
     far = ""
-    if variance < least / NEAR:
+    if seen < least / NEAR:
         far = ", the nearest: expect blur, it takes out more than this noise"
-    elif variance > greatest * NEAR:
+    elif seen > greatest * NEAR:
         far = ", the nearest: expect noise to be left"
     network = f"{version.tags[keys.NETWORK]} for {trained_for}{far}"
-    return f"variance {variance:.3g}{' estimated' if asked == 'blind' else ''}; {network} ({version.uri})"
+    estimated = " estimated" if asked == "blind" else ""
+    grey = f", being grey to colour networks as {seen:.3g}" if seen != variance else ""
+    return f"variance {variance:.3g}{estimated}{grey}; {network} ({version.uri})"
 
 
 @dataclass(frozen=True)
@@ -187,7 +204,7 @@ class Network:
         return cls(Denoiser(model, trial.span is not None, trial.clip, run.tags[keys.DATA_DIGEST], precision), channels)
 
     def denoise(self, noisy: torch.Tensor, variance: float) -> torch.Tensor:
-        """(c, h, w) → the same, from 0 to 1."""
+        """(c, h, w) → the same, from 0 to 1; `variance` as the network meets it."""
         import torch
 
         from pipeline.models.tiles import tiled
@@ -195,10 +212,10 @@ class Network:
         def network(images: torch.Tensor) -> torch.Tensor:
             return self.denoiser.denoise(images, variance)
 
+        if is_grey(noisy):
+            return tiled(network, noisy[:1].expand(self.channels, -1, -1)).mean(dim=0).expand_as(noisy)
         if len(noisy) == self.channels:
             return tiled(network, noisy)
-        if len(noisy) == 1:
-            return tiled(network, noisy.expand(self.channels, -1, -1)).mean(dim=0, keepdim=True)
         return torch.cat([tiled(network, channel[None]) for channel in noisy])
 
 

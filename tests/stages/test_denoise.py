@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data
 
 from pipeline.__main__ import main
 from pipeline.data.picture import Picture, read_picture
-from pipeline.stages.denoise import nearest
+from pipeline.data.store import ImageStore
+from pipeline.metrics.image import psnr
+from pipeline.models.classical import LinearFilter
+from pipeline.stages.denoise import nearest, variance_seen
 from pipeline.tracking import keys
 from pipeline.tracking.registry import Version
 
@@ -55,7 +59,8 @@ def test_a_folder_is_denoised_measured_and_keeps_what_it_is(
     before = {path: path.read_bytes() for path in photos.rglob("*.png")}
     assert main(["denoise", *arguments, "--clean", str(photos / "clean"), f"--run.home={trained_home}"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("variance 0.01; autoencoder for 0.01 (models:/demo-patches-denoiser-0.01@champion)") == 3
+    assert printed.count("variance 0.01; autoencoder for 0.01 (models:/demo-patches-denoiser-0.01@champion)") == 2
+    assert "grey.png: 110×75, grey; variance 0.01, being grey to colour networks as 0.03; conditional for" in printed
     assert "mean of 3 images: PSNR" in printed
     (figures,) = re.findall(r"colour\.png: 110×75, colour;.* PSNR ([\d.]+) → ([\d.]+) dB, SSIM ([\d.]+) → ", printed)
     assert float(figures[0]) == pytest.approx(20, abs=0.5), "noise of variance 0.01 is 20 dB"
@@ -71,6 +76,21 @@ def test_a_folder_is_denoised_measured_and_keeps_what_it_is(
     source = np.asarray(Image.open(photos / "noisy" / "deep" / "transparent.png"))
     assert np.array_equal(transparent[:, :, 3], source[:, :, 3])
     assert np.array_equal(transparent[:, :, :3], result)
+
+
+def test_noise_in_a_grey_image_is_to_a_colour_network_what_three_times_its_variance_is(patches: ImageStore) -> None:
+    colour = torch.from_numpy(patches.images[:400]).float() / 255
+    grey = torch.from_numpy(patches.images[400:440]).float().mean(dim=1, keepdim=True) / 255
+    draw = torch.Generator().manual_seed(0)
+    noisy = (grey + VARIANCE**0.5 * torch.randn(grey.shape, generator=draw)).expand(-1, 3, -1, -1)
+    quality = {}
+    for variance in (VARIANCE, variance_seen(noisy[0], VARIANCE, 3)):
+        filter = LinearFilter(channels=3, size=5)
+        filter.fit(colour + variance**0.5 * torch.randn(colour.shape, generator=draw), colour)
+        quality[variance] = psnr(filter(noisy).mean(dim=1, keepdim=True).clamp(0, 1), grey).mean().item()
+    assert quality[3 * VARIANCE] > quality[VARIANCE] + 0.1
+    assert variance_seen(colour[0], VARIANCE, 3) == VARIANCE
+    assert variance_seen(grey[0], VARIANCE, 1) == VARIANCE
 
 
 def test_an_image_of_16_bits_is_denoised_with_16_bits(trained_home: Path, tmp_path: Path) -> None:
