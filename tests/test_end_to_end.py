@@ -79,8 +79,8 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     assert "report    reuse" in second.stdout
     assert ": run" not in second.stdout
     assert report_file.read_text(encoding="utf-8") == report
-    asked_again = [run for run in all_runs(home) if keys.REQUESTED in run.tags and run.tags[keys.KIND] == keys.KIND_TRIAL]
-    assert len(asked_again) == 1 + 2 * 4, "the classifier and the studies' experiments; a sweep is asked for as a whole"
+    asked_again = [run.tags[keys.KIND] for run in all_runs(home) if keys.REQUESTED in run.tags]
+    assert asked_again.count(keys.KIND_TRIAL) == 1 + 2 * 4, "a sweep is asked for as a whole"
 
     more = pipeline("sweep", *DEMO, "--sweep.variances=0.01 0.1 0.2")
     assert more.returncode == 0, more.stderr

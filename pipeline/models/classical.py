@@ -55,17 +55,20 @@ class LinearFilter(Fitted):
         return F.pad(noisy, (self.size // 2,) * 4, mode="reflect")
 
     def fit(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, float]:
-        """Solve the normal equations, summed up over images in float64, with a little ridge on all but the shift."""
+        """Solve the normal equations, summed up over images in float64, with a little ridge on all but the shift.
+
+        They are kept on the CPU: an Apple GPU has no float64.
+        """
         channels = clean.shape[1]
         length = channels * self.size**2 + 1
-        power = torch.zeros(length, length, dtype=torch.float64, device=clean.device)
-        target = torch.zeros(length, channels, dtype=torch.float64, device=clean.device)
+        power = torch.zeros(length, length, dtype=torch.float64)
+        target = torch.zeros(length, channels, dtype=torch.float64)
         for around, middle in strips(self.padded(noisy), clean):
             windows = F.unfold(around, self.size).transpose(1, 2).flatten(0, 1)
             windows = torch.cat([windows, torch.ones_like(windows[:, :1])], dim=1)
-            power += (windows.T @ windows).double()
-            target += (windows.T @ middle.flatten(2).transpose(1, 2).flatten(0, 1)).double()
-        ridge = RIDGE * power.diagonal()[:-1].mean() * torch.ones(length, dtype=torch.float64, device=clean.device)
+            power += (windows.T @ windows).cpu().double()
+            target += (windows.T @ middle.flatten(2).transpose(1, 2).flatten(0, 1)).cpu().double()
+        ridge = RIDGE * power.diagonal()[:-1].mean() * torch.ones(length, dtype=torch.float64)
         ridge[-1] = 0
         solution = torch.linalg.solve(power + ridge.diag(), target).T.float()
         self.weight.copy_(solution[:, :-1].view_as(self.weight))

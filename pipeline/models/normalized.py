@@ -29,7 +29,8 @@ class Classifier(nn.Module):
 
     - `mean` and `std` of the images' pixels.
 
-    Convolutions before a batch or group normalization have no bias: it would have no effect.
+    Convolutions before a normalization have no bias. Before batch normalization it would have no effect; for group
+    normalization, which takes several channels together, it is left out so that both have the same weights.
     """
 
     def __init__(self, kind: str, arm: str, side: int, depth: int, width: int, mean: float, std: float) -> None:

@@ -155,14 +155,16 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
         trained = part.loc[part["trained"], "model"].unique()
         if len(trained) == 0:
             continue
-        means = scores.T.groupby(level="model").mean().T
-        best = str(means[list(trained)].mean().idxmax())
-        for other in means.columns.drop(best):
-            seeds = paired(scores, best, other, other in trained)
-            if not seeds:
+        best = best_of(scores, trained)
+        for other in part["model"].drop_duplicates().sort_values():
+            if other == best:
                 continue
+            differences = paired(scores, best, other, other in trained)
+            if differences.empty:
+                continue
+            seeds = differences.mean().tolist()
             found = estimate(seeds)
-            low, high = bootstrap_interval((means[best] - means[other]).to_numpy())
+            low, high = bootstrap_interval(differences.mean(axis=1).to_numpy())
             rows.append(
                 {
                     "variance": variance,
@@ -182,15 +184,22 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def paired(scores: pd.DataFrame, model: str, other: str, trained: bool) -> list[float]:
-    """Mean difference of two models for each seed that both have; `scores` has a column a (model, seed).
+def best_of(scores: pd.DataFrame, trained: Sequence[str]) -> str:
+    """The trained model with the highest mean over the seeds that all have; over all seeds where there is no such."""
+    shared = sorted(set.intersection(*(set(scores[name].columns) for name in trained)))
+    means = {name: scores[name][shared or scores[name].columns].mean(axis=None) for name in trained}
+    return max(means, key=lambda name: float(means[name]))
 
-    One that is not trained has no seeds, and is compared with each.
+
+def paired(scores: pd.DataFrame, model: str, other: str, trained: bool) -> pd.DataFrame:
+    """Difference of two models on each image (rows) for each seed that both have (columns).
+
+    `scores` has a column a (model, seed). One that is not trained has no seeds, and is compared with each.
     """
-    seeds, others = (scores[name].columns for name in (model, other))
     if not trained:
-        return [float((scores[model, seed] - scores[other, others[0]]).mean()) for seed in seeds]
-    return [float((scores[model, seed] - scores[other, seed]).mean()) for seed in seeds if seed in others]
+        return scores[model].sub(scores[other].iloc[:, 0], axis=0)
+    both = scores[model].columns.intersection(scores[other].columns)
+    return scores[model][both] - scores[other][both]
 
 
 def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:

@@ -60,6 +60,7 @@ def accuracies(model: Classifier, size: int, digits: Digits) -> dict[str, float]
 def with_own_statistics(model: Classifier, images: torch.Tensor, labels: torch.Tensor, size: int) -> float:
     """Accuracy where every batch is normalized by itself, as in training. Running statistics stay as they are."""
     model = copy.deepcopy(model).train()
+    size = min(size, len(images))
     most = 100 * size  # in small batches it takes long, and a part says enough
     parts = list(zip(images[:most].split(size), labels[:most].split(size), strict=True))
     right = [model(x).argmax(1) == y for x, y in parts if len(x) == size]
@@ -86,9 +87,9 @@ def after_sorted(arm: str, settings: BatchNormStudy, seed: int, digits: Digits) 
     model = network(NET, arm, settings, seed, digits).train()
     source = generator(digits.images.device, seed, "sorted")
     optimizer = torch.optim.SGD(model.parameters(), SORTED_RATE)
-    of_class = [(digits.labels == k).nonzero().squeeze(1) for k in range(10)]
+    of_class = [(digits.labels == k).nonzero().squeeze(1) for k in digits.labels.unique()]
     for step in range(settings.steps):
-        members = of_class[step % 10]
+        members = of_class[step % len(of_class)]
         chosen = members[torch.randint(len(members), (SORTED_BATCH,), generator=source, device=members.device)]
         optimizer.zero_grad()
         F.cross_entropy(model(digits.images[chosen]), digits.labels[chosen]).backward()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipeline.models.normalized import Classifier, set_training
 from pipeline.studies.batch_norm_training import network
 from pipeline.studies.measured import Digits, Measured, seeded
 from pipeline.study_config import BatchNormStudy
+from pipeline.training.device import clock
 from pipeline.training.randomness import generator
 
 WIDE = 128  # units of the layers whose gradients are looked at: the theory is that of wide layers
@@ -122,10 +122,17 @@ def costs(settings: BatchNormStudy, seed: int, digits: Digits) -> list[dict[str,
     """Time and memory of a training step, arms taking turns so that a busy machine hits all alike."""
     images, labels = digits.images[:BATCH], digits.labels[:BATCH]
     models = {arm: network("deep", arm, settings, seed, digits).train() for arm in ("he", "batch", "group")}
+
+    def step(model: Classifier) -> float:
+        return timed(lambda: F.cross_entropy(model(images), labels).backward(), images.device)
+
+    def inference(model: Classifier) -> float:
+        return timed(lambda: model(images), images.device)
+
     times: dict[str, list[float]] = {arm: [] for arm in models}
     for _ in range(ROUNDS):
         for arm, model in models.items():
-            times[arm].append(timed(lambda m=model: F.cross_entropy(m(images), labels).backward()))  # type: ignore[misc]
+            times[arm].append(step(model))
     rows: list[dict[str, object]] = [
         {"arm": arm, "ms": 1000 * float(np.median(times[arm])), "bytes": kept_bytes(model, images) / BATCH}
         for arm, model in models.items()
@@ -134,17 +141,17 @@ def costs(settings: BatchNormStudy, seed: int, digits: Digits) -> list[dict[str,
     folded = fold(plain)
     with torch.no_grad():
         difference = (folded(images) - plain(images)).abs().max().item()
-        both = [(timed(lambda: plain(images)), timed(lambda: folded(images))) for _ in range(ROUNDS)]
+        both = [(inference(plain), inference(folded)) for _ in range(ROUNDS)]
     as_it_is, after = (1000 * float(np.median(column)) for column in zip(*both, strict=True))
     rows[1] |= {"inference_ms": as_it_is, "folded_ms": after, "folded_difference": difference}
     return rows
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that something takes."""
-    started = time.perf_counter()
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that something takes on a device."""
+    started = clock(device)
     work()
-    return time.perf_counter() - started
+    return clock(device) - started
 
 
 def kept_bytes(model: Classifier, images: torch.Tensor) -> int:

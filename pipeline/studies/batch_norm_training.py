@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from pipeline.models.normalized import Classifier, freeze_statistics, set_traini
 from pipeline.studies.measured import Digits, seeded
 from pipeline.study_config import BatchNormStudy
 from pipeline.training.build import in_memory_format
+from pipeline.training.device import clock
 from pipeline.training.randomness import generator
 
 NETS = {
@@ -77,7 +77,8 @@ class Course:
 
 def train(model: Classifier, rate: float, steps: int, every: int, batch: int, seed: int, digits: Digits) -> Course:
     """Stochastic gradient descent without momentum or decay, so that the learning rate is all there is to choose."""
-    source = generator(digits.images.device, seed, "batch norm order")
+    device = digits.images.device
+    source = generator(device, seed, "batch norm order")
     optimizer = torch.optim.SGD(model.parameters(), rate, fused=True)
     looks, chosen, measured = [], [], []
     seconds, finite = 0.0, True
@@ -85,13 +86,13 @@ def train(model: Classifier, rate: float, steps: int, every: int, batch: int, se
         seeded(seed, "batch norm noise")
         for step in range(1, steps + 1):
             set_training(model)
-            started = time.perf_counter()
+            started = clock(device)
             images, labels = digits.batch(batch, source)
             optimizer.zero_grad()
             loss = F.cross_entropy(model(images), labels)
             loss.backward()
             optimizer.step()
-            seconds += time.perf_counter() - started
+            seconds += clock(device) - started
             if not math.isfinite(loss.item()):
                 finite = False
             if step % every == 0 or step == steps or not finite:

@@ -60,7 +60,7 @@ class Judge:
         """
         features = features_of(self.network, images)
         with torch.no_grad():
-            probabilities = self.network.head(features).double().softmax(1)
+            probabilities = self.network.head(features).cpu().double().softmax(1)
         mean = probabilities.mean(0)
         divergence = (probabilities * (probabilities / mean).clamp(min=1e-30).log()).sum(1).mean()
         shares = torch.bincount(probabilities.argmax(1), minlength=len(mean)).double() / len(images)
@@ -87,7 +87,7 @@ def frechet(one: torch.Tensor, other: torch.Tensor) -> float:
     `|μ₁ − μ₂|² + tr(C₁ + C₂ − 2(C₁C₂)^½)`: Dowson and Landau 1982, equation 6. Both sets should be of one size, as it
     is biased by it.
     """
-    first, second = (features.double().cpu().numpy() for features in (one, other))
+    first, second = (features.cpu().double().numpy() for features in (one, other))
     covariances = [np.cov(features, rowvar=False) for features in (first, second)]
     roots = np.linalg.eigvals(covariances[0] @ covariances[1])
     overlap = np.sqrt(np.clip(roots.real, 0, None)).sum()

@@ -27,7 +27,8 @@ class Batches:
     """The images of some indices, in batches.
 
     - `images` (N, c, h, w) uint8 and `labels` (N,); `indices` (n,) says which of them. They are kept on the device
-      where they fit there; where they may not be in memory either, the next batch is read while this one is used.
+      unless they have more than 4 GiB: then they may not be in memory either, and the next batch is read while this one
+      is used.
     """
 
     def __init__(
@@ -37,6 +38,10 @@ class Batches:
         self.images = images if stays else images.to(device)
         self.labels = labels.to(device)
         self.indices, self.size, self.device, self.ahead = indices, size, device, stays
+
+    def others(self, indices: torch.Tensor, size: int) -> Batches:
+        """Batches of other indices from the same images, which are on the device once."""
+        return Batches(self.images, self.labels, indices, size, self.device)
 
     def shuffled(self, seed: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """One epoch in an order decided by seed and epoch, without its first `skip` batches.
@@ -58,7 +63,7 @@ class Batches:
 
     def selected(self, batches: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """Batches by their indices."""
-        if not self.ahead:
+        if not self.ahead or not batches:
             yield from map(self.select, batches)
             return
         with ThreadPoolExecutor(1) as reader:

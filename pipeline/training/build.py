@@ -74,13 +74,13 @@ def order_gradients(model: nn.Module) -> list[RemovableHandle]:
 def split_batches(store: ImageStore, trial: Trial, device: torch.device) -> dict[str, Batches]:
     """Batches of the parts "train", "validation" and "test" of a store, on a device."""
     images, labels = torch.from_numpy(store.images), torch.from_numpy(store.labels).long()
-    train, validation = validation_split(store.split("train"), trial.validation)
-    test = torch.tensor(store.split("test"))
+    learnt, held_out = validation_split(store.split("train"), trial.validation)
     at_once = evaluated_at_once(*store.manifest.shape[2:])
+    train = Batches(images, labels, learnt, trial.training.batch_size, device)
     return {
-        "train": Batches(images, labels, train, trial.training.batch_size, device),
-        "validation": Batches(images, labels, validation, at_once, device),
-        "test": Batches(images, labels, test, at_once, device),
+        "train": train,
+        "validation": train.others(held_out, at_once),
+        "test": train.others(torch.tensor(store.split("test")), at_once),
     }
 
 

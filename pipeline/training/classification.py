@@ -88,18 +88,17 @@ def digit_batches(store: ImageStore, trial: ClassificationTrial, device: torch.d
     """Batches of the parts "train", "validation" and "test" of the digits as `myMNIST` gives them, on a device."""
     from pipeline.data.datasets import myMNIST  # brings torchvision, which takes over a second
 
-    learnt, measured = (myMNIST(store, train=train) for train in (True, False))
-    train, validation = validation_split(range(len(learnt)), trial.validation)
-
-    at_once = evaluated_at_once(*learnt.data.shape[1:])
-
     def batches(digits: myMNIST, indices: torch.Tensor, size: int) -> Batches:
         return Batches(digits.data.unsqueeze(1), digits.targets, indices, size, device)
 
+    digits, unseen = (myMNIST(store, train=train) for train in (True, False))
+    learnt, held_out = validation_split(range(len(digits)), trial.validation)
+    at_once = evaluated_at_once(*digits.data.shape[1:])
+    train = batches(digits, learnt, trial.training.batch_size)
     return {
-        "train": batches(learnt, train, trial.training.batch_size),
-        "validation": batches(learnt, validation, at_once),
-        "test": batches(measured, torch.arange(len(measured)), at_once),
+        "train": train,
+        "validation": train.others(held_out, at_once),
+        "test": batches(unseen, torch.arange(len(unseen)), at_once),
     }
 
 

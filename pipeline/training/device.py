@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import time
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -24,6 +25,8 @@ def choose_device(run: Run) -> torch.device:
     if run.threads:
         torch.set_num_threads(run.threads)
     keep_freed_memory()
+    # Where float32 is asked for it is float32: convolutions on CUDA round to TF32's 10 bits unless told not to.
+    torch.backends.cudnn.allow_tf32 = False
     present = present_devices()
     if run.device != "auto" and run.device not in present:
         raise UserError(f"run.device: {run.device} is not available here; there is {', '.join(present)}")
@@ -46,6 +49,29 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_TRIM_THRESHOLD, LARGEST)
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, once the device has done all that was asked of it."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()
+
+
+def random_states(device: torch.device) -> list[torch.Tensor]:
+    """Where the global generators are that networks draw from: the CPU's, and the device's own if it has one."""
+    own = {"cuda": lambda: torch.cuda.get_rng_state(device), "mps": torch.mps.get_rng_state}.get(device.type)
+    return [torch.get_rng_state(), *([own()] if own else [])]
+
+
+def restore_random(states: list[torch.Tensor], device: torch.device) -> None:
+    """Put the global generators where they were."""
+    torch.set_rng_state(states[0].cpu())
+    for state in states[1:]:
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state.cpu(), device)
+        else:
+            torch.mps.set_rng_state(state.cpu())
 
 
 def device_name(device: torch.device) -> str:

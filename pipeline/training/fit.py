@@ -17,7 +17,7 @@ from pipeline.errors import NonFiniteLossError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import order_gradients
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.device import arithmetic
+from pipeline.training.device import arithmetic, clock, random_states, restore_random
 from pipeline.training.observer import Observer
 from pipeline.training.optimizers import Optimizers
 from pipeline.training.randomness import generator, seed_of
@@ -112,17 +112,15 @@ class Fit:
     def run(self, validate: Validate) -> float:
         """Train to the last step."""
         progress, observer = self.progress, self.setting.observer
-        if progress.step < progress.total:
-            self.warm_up()
         try:
+            if progress.step < progress.total:
+                self.warm_up()
             observer.fit_started(progress.total, progress.step, self.batches.size)
-            while progress.step < progress.total:
-                mean_loss = self.train_epoch()
-                observer.epoch_finished(progress.epoch, {"train/loss": mean_loss, **validate(self.evaluated)})
-                progress.epoch, progress.step_of_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
-                self.save()
+            try:
+                self.train_epochs(validate)
+            finally:
+                observer.fit_finished()
         finally:
-            observer.fit_finished()
             for handle in self.handles:
                 handle.remove()
         if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
@@ -131,6 +129,16 @@ class Fit:
             self.model.load_state_dict(self.average.module.state_dict())
         self.model.eval()
         return progress.seconds
+
+    def train_epochs(self, validate: Validate) -> None:
+        """All epochs that are left, with a checkpoint after each."""
+        progress = self.progress
+        while progress.step < progress.total:
+            mean_loss = self.train_epoch()
+            figures = {"train/loss": mean_loss, **validate(self.evaluated)}
+            self.setting.observer.epoch_finished(progress.epoch, figures)
+            progress.epoch, progress.step_of_epoch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+            self.save()
 
     def train_epoch(self) -> float:
         """All steps of an epoch that are left; the mean loss of all its steps."""
@@ -156,11 +164,11 @@ class Fit:
                 if progress.step == progress.total:
                     break
                 if self.setting.checkpoints and self.setting.checkpoints.due:
-                    progress.seconds += time.perf_counter() - started
-                    self.random_states = random_states(self.device, noise)
+                    progress.seconds += clock(self.device) - started
+                    self.random_states = [noise.get_state(), *random_states(self.device)]
                     self.save()
                     started = time.perf_counter()
-            progress.seconds += time.perf_counter() - started
+            progress.seconds += clock(self.device) - started
             self.setting.observer.step_finished(progress.step, loss)
         return progress.loss_sum / progress.step_of_epoch
 
@@ -256,14 +264,6 @@ class Fit:
 
     def restore_random(self, noise: torch.Generator) -> None:
         """Put generators where they were in the middle of an epoch."""
-        own, cpu, *cuda = (state.cpu() for state in self.random_states)
-        noise.set_state(own)
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state(cuda[0], self.device)
-
-
-def random_states(device: torch.device, noise: torch.Generator) -> list[torch.Tensor]:
-    """Where the generators are that a training draws from."""
-    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return [noise.get_state(), torch.get_rng_state(), *cuda]
+        own, *others = self.random_states
+        noise.set_state(own.cpu())
+        restore_random(others, self.device)

@@ -11,7 +11,8 @@ from torch import nn
 from pipeline.config import Training
 from pipeline.training.muon import Muon
 
-MOMENTUM = 0.9
+# Of AdamW (its β₁) and SGD: the schedule lowers it while the learning rate rises.
+LEAST_MOMENTUM, MOST_MOMENTUM = 0.85, 0.95
 
 
 class Optimizers:
@@ -74,6 +75,8 @@ def one_cycle(
         pct_start=max(training.warmup, 2 / total_steps),  # a rise of a single step would be divided by zero
         anneal_strategy="cos" if training.anneal == "cosine" else "linear",
         cycle_momentum=not isinstance(optimizer, Muon),
+        base_momentum=LEAST_MOMENTUM,
+        max_momentum=MOST_MOMENTUM,
     )
 
 
@@ -92,5 +95,5 @@ def with_decay(parameters: Sequence[nn.Parameter], training: Training) -> torch.
     ]
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=MOMENTUM, nesterov=True, fused=fused)
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(MOMENTUM, training.beta2), fused=fused)
+        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=MOST_MOMENTUM, nesterov=True, fused=fused)
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(MOST_MOMENTUM, training.beta2), fused=fused)

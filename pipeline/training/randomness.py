@@ -11,6 +11,8 @@ import hashlib
 import numpy as np
 import torch
 
+from pipeline.errors import UserError
+
 
 def seed_of(*parts: object) -> int:
     """A 63-bit seed from anything that can be printed."""
@@ -23,7 +25,14 @@ def generator(device: torch.device, *parts: object) -> torch.Generator:
 
 
 def validation_split(train: range, share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices for training and for validation, both sorted: the same for every seed, so that scores can be paired."""
+    """Indices for training and for validation, both sorted: the same for every seed, so that scores can be paired.
+
+    Raises `UserError` where nothing is left for training.
+    """
     order = np.random.Generator(np.random.Philox(seed_of("validation"))).permutation(np.asarray(train))
     held_out = max(1, round(share * len(train)))
+    if held_out >= len(train):
+        raise UserError(
+            f"data.validation: a share of {share:g} of {len(train)} training images leaves none to train on"
+        )
     return torch.from_numpy(np.sort(order[held_out:])), torch.from_numpy(np.sort(order[:held_out]))

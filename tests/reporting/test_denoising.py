@@ -45,6 +45,15 @@ def test_a_model_with_failed_seeds_is_compared_where_it_can_be_and_excuses_no_ot
     assert table.loc[["worse", "linear"], "p"].tolist() == pytest.approx([2 * 2 / 128] * 2), "adjusted for the two"
 
 
+def test_the_best_and_the_interval_are_of_the_seeds_that_both_have() -> None:
+    """A seed that went badly and that the other model lacks counts for neither."""
+    images = 30 + np.random.default_rng(0).standard_normal(300)
+    tables = [scores_of("good", 0, images + 1), scores_of("good", 1, images - 9), scores_of("worse", 0, images)]
+    (row,) = comparisons(pd.concat(tables, ignore_index=True)).to_dict("records")
+    assert (row["model"], row["other"], row["n"]) == ("good", "worse", 1)
+    assert [row["difference"], row["low"], row["high"]] == pytest.approx([1, 1, 1])
+
+
 def test_one_seed_gives_a_difference_and_claims_no_more() -> None:
     tables = [scores_of("good", 0, np.full(300, 30.0)), scores_of("worse", 0, np.full(300, 29.0))]
     (row,) = comparisons(pd.concat(tables)).to_dict("records")

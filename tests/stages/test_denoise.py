@@ -85,9 +85,9 @@ def test_noise_in_a_grey_image_is_to_a_colour_network_what_three_times_its_varia
     noisy = (grey + VARIANCE**0.5 * torch.randn(grey.shape, generator=draw)).expand(-1, 3, -1, -1)
     quality = {}
     for variance in (VARIANCE, variance_seen(noisy[0], VARIANCE, 3)):
-        filter = LinearFilter(channels=3, size=5)
-        filter.fit(colour + variance**0.5 * torch.randn(colour.shape, generator=draw), colour)
-        quality[variance] = psnr(filter(noisy).mean(dim=1, keepdim=True).clamp(0, 1), grey).mean().item()
+        linear = LinearFilter(channels=3, size=5)
+        linear.fit(colour + variance**0.5 * torch.randn(colour.shape, generator=draw), colour)
+        quality[variance] = psnr(linear(noisy).mean(dim=1, keepdim=True).clamp(0, 1), grey).mean().item()
     assert quality[3 * VARIANCE] > quality[VARIANCE] + 0.1
     assert variance_seen(colour[0], VARIANCE, 3) == VARIANCE
     assert variance_seen(grey[0], VARIANCE, 1) == VARIANCE

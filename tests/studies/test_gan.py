@@ -93,6 +93,7 @@ def test_only_the_non_saturating_loss_moves_a_line_that_is_told_apart(studied: D
 
 
 def test_experiments_run_side_by_side_unless_somebody_says_how_many() -> None:
-    assert on_one_thread(Run()) == Run(jobs="auto", threads=1)
-    for said in (Run(jobs=1), Run(jobs=3), Run(threads=2), Run(jobs="auto", threads=2)):
+    assert on_one_thread(Run()) == on_one_thread(Run(threads=1)) == Run(jobs="auto", threads=1)
+    assert on_one_thread(Run(threads=2)) == Run(jobs="auto", threads=2)
+    for said in (Run(jobs=1), Run(jobs=3), Run(jobs="auto", threads=2)):
         assert on_one_thread(said) == said

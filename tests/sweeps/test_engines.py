@@ -18,7 +18,6 @@ import pytest
 
 from pipeline.config import Config, Run
 from pipeline.data.store import ImageStore
-from pipeline.stages.study import on_one_thread
 from pipeline.stages.trials import followed
 from pipeline.sweeps.attempt import Outcome
 from pipeline.sweeps.claims import claimed, close_abandoned, owner
@@ -112,8 +111,6 @@ def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: I
 def test_threads_leave_cores_for_as_many_jobs() -> None:
     assert number_of_jobs(Run(jobs="auto", device="cpu", threads=1), 100) == cores()
     assert number_of_jobs(Run(jobs="auto", device="cpu", threads=cores()), 100) == 1
-    assert on_one_thread(Run()) == on_one_thread(Run(threads=1)) == Run(jobs="auto", threads=1)
-    assert on_one_thread(Run(jobs=2)) == Run(jobs=2)
 
 
 @pytest.mark.slow

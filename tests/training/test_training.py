@@ -199,6 +199,7 @@ def test_images_too_large_for_memory_give_the_same_batches(monkeypatch: pytest.M
         pairs = list(zip(order(usual), order(ahead), strict=True))
         assert pairs
         assert all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in pairs)
+    assert list(ahead.shuffled(3, 1, 5)) == [], "broken off after the last batch of an epoch, before its checkpoint"
 
 
 def test_the_three_parts_of_a_trial_share_no_image(digits: ImageStore) -> None:
@@ -211,6 +212,11 @@ def test_a_validation_split_is_a_share_of_the_training_images() -> None:
     train, validation = validation_split(range(100, 200), 0.1)
     assert len(validation) == 10
     assert sorted([*train.tolist(), *validation.tolist()]) == list(range(100, 200))
+
+
+def test_a_validation_split_that_leaves_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(UserError, match="leaves none to train on"):
+        validation_split(range(3), 0.9)
 
 
 def test_a_setting_that_a_network_does_not_take_is_the_users_mistake(patches: ImageStore) -> None:
