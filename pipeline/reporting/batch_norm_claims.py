@@ -63,6 +63,17 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
     return best.assign(seconds=best["steps"] * best["ms"] / 1000) if "ms" in best else best
 
 
+def steps_text(part: pd.DataFrame) -> str:
+    """ "152 ± 14 (n = 5) [2/5]": mean steps, and how many trainings got there, if not all; the rest are limits."""
+    text = plain(part["steps"].tolist(), 0)
+    return text if part["reached"].all() else f"{text} [{part['reached'].sum()}/{len(part)}]"
+
+
+def at_least(found: Estimate, over: pd.DataFrame, under: pd.DataFrame) -> str:
+    """A ratio of steps in words: a lower bound where only those above it are limits."""
+    return f"≥ {times(found)}" if under["reached"].all() and not over["reached"].all() else times(found)
+
+
 def faster(tables: Tables, net: str) -> Claim:
     """Tuned against tuned, batch normalization reaches the accuracy in fewer steps."""
     best = selected(tuned(tables["rates"]), net=net)
@@ -71,12 +82,11 @@ def faster(tables: Tables, net: str) -> Claim:
     steps = ratio(arms[bare]["steps"].tolist(), arms["batch"]["steps"].tolist())
     seconds = ratio(arms[bare]["seconds"].tolist(), arms["batch"]["seconds"].tolist())
     values = {
-        "bare": plain(arms[bare]["steps"].tolist(), 0),
-        "batch": plain(arms["batch"]["steps"].tolist(), 0),
-        "group": plain(arms["group"]["steps"].tolist(), 0),
-        "reached": f"{arms[bare]['reached'].sum()}/{len(arms[bare])}",
-        "steps": times(steps),
-        "seconds": times(seconds),
+        "bare": steps_text(arms[bare]),
+        "batch": steps_text(arms["batch"]),
+        "group": steps_text(arms["group"]),
+        "steps": at_least(steps, arms[bare], arms["batch"]),
+        "seconds": at_least(seconds, arms[bare], arms["batch"]),
         "bare_rate": f"{arms[bare]['rate'].iloc[0]:g}",
         "batch_rate": f"{arms['batch']['rate'].iloc[0]:g}",
         "target": f"{100 * TARGET:.0f} %",
@@ -92,22 +102,25 @@ def good_range(table: pd.DataFrame) -> float:
 
 
 def wider(tables: Tables) -> Claim:
-    """More learning rates do, and greater ones before training diverges."""
+    """More learning rates do, and greater ones before training diverges, than for the better of the bare arms."""
     table = tables["rates"]
     convolutional = table[table["net"] != "sigmoid"]
-    width, greatest = {}, {}
-    for arm in ("he", "batch"):
-        parts = [part for _, part in selected(convolutional, arm=arm).groupby(["seed", "net"])]
-        seeds = [part["seed"].iloc[0] for part in parts]
-        ranges = pd.Series([good_range(part) for part in parts]).groupby(seeds).mean()
-        trainable = pd.Series([part.loc[~part["diverged"], "rate"].max() for part in parts]).fillna(table["rate"].min())
-        width[arm] = ranges.tolist()
-        greatest[arm] = trainable.groupby(seeds).agg(lambda rates: math.exp(np.log(rates).mean())).tolist()
-    difference = estimate([a - b for a, b in zip(width["batch"], width["he"], strict=True)])
-    rates = ratio(greatest["batch"], greatest["he"])
+    width: dict[str, list[float]] = {}
+    greatest: dict[str, list[float]] = {}
+    for name, arms in {"bare": ("none", "he"), "batch": ("batch",)}.items():
+        rows = [
+            (seed, net, good_range(part), part.loc[~part["diverged"], "rate"].max())
+            for (seed, net, _), part in convolutional[convolutional["arm"].isin(arms)].groupby(["seed", "net", "arm"])
+        ]
+        found = pd.DataFrame(rows, columns=["seed", "net", "width", "greatest"]).fillna(table["rate"].min())
+        best = found.groupby(["seed", "net"]).max()
+        width[name] = best["width"].groupby("seed").mean().tolist()
+        greatest[name] = np.exp(np.log(best["greatest"]).groupby("seed").mean()).tolist()
+    difference = estimate([a - b for a, b in zip(width["batch"], width["bare"], strict=True)])
+    rates = ratio(greatest["batch"], greatest["bare"])
     values = {
         "batch": plain(width["batch"]),
-        "bare": plain(width["he"]),
+        "bare": plain(width["bare"]),
         "difference": difference.text(2),
         "rates": times(rates),
     }
@@ -136,15 +149,14 @@ def small_rate(tables: Tables) -> Claim:
 def frozen(tables: Tables) -> Claim:
     """With statistics of one batch, kept, training takes more steps than with each batch's own."""
     best = selected(tuned(tables["rates"]), net="deep")
-    arms = ("none", "he", "batch", "frozen")
-    steps = {arm: best[best["arm"] == arm].sort_values("seed")["steps"].tolist() for arm in arms}
-    bare = min(("none", "he"), key=lambda arm: float(np.mean(steps[arm])))
-    found = ratio(steps["frozen"], steps["batch"])
+    arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "frozen")}
+    bare = min(("none", "he"), key=lambda arm: arms[arm]["steps"].mean())
+    found = ratio(arms["frozen"]["steps"].tolist(), arms["batch"]["steps"].tolist())
     values = {
-        "frozen": plain(steps["frozen"], 0),
-        "batch": plain(steps["batch"], 0),
-        "bare": plain(steps[bare], 0),
-        "ratio": times(found),
+        "frozen": steps_text(arms["frozen"]),
+        "batch": steps_text(arms["batch"]),
+        "bare": steps_text(arms[bare]),
+        "ratio": at_least(found, arms["frozen"], arms["batch"]),
     }
     return Claim("frozen", values, surely_above(found, 1))
 
@@ -157,7 +169,7 @@ def noisy(tables: Tables) -> Claim:
     looked_at = tables["probes"].dropna(subset="drift")
     drift = {arm: by_seed(looked_at, "drift", arm=arm) for arm in arms}
     values = {
-        **{f"steps_{arm}": plain(found, 0) for arm, found in steps.items()},
+        **{f"steps_{arm}": steps_text(part) for arm, part in best.items()},
         **{f"drift_{arm}": plain(found) for arm, found in drift.items()},
     }
     is_faster = surely_above(ratio(steps["he"], steps["noisy"]), 1)

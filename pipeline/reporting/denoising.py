@@ -187,7 +187,7 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
 def best_of(scores: pd.DataFrame, trained: Sequence[str]) -> str:
     """The trained model with the highest mean over the seeds that all have; over all seeds where there is no such."""
     shared = sorted(set.intersection(*(set(scores[name].columns) for name in trained)))
-    means = {name: scores[name][shared or scores[name].columns].mean(axis=None) for name in trained}
+    means = {name: scores[name][shared or list(scores[name].columns)].to_numpy().mean() for name in trained}
     return max(means, key=lambda name: float(means[name]))
 
 
@@ -196,10 +196,11 @@ def paired(scores: pd.DataFrame, model: str, other: str, trained: bool) -> pd.Da
 
     `scores` has a column a (model, seed). One that is not trained has no seeds, and is compared with each.
     """
+    mine, others = scores.xs(model, axis=1), scores.xs(other, axis=1)
     if not trained:
-        return scores[model].sub(scores[other].iloc[:, 0], axis=0)
-    both = scores[model].columns.intersection(scores[other].columns)
-    return scores[model][both] - scores[other][both]
+        return mine.sub(others.squeeze(axis=1), axis=0)
+    both = mine.columns.intersection(others.columns)
+    return mine[both] - others[both]
 
 
 def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:

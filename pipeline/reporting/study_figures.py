@@ -102,7 +102,7 @@ def tails(table: pd.DataFrame) -> Figure:
 
 def training(table: pd.DataFrame) -> Figure:
     """Distance of samples from real digits over training, a panel an optimizer, with and without a head start."""
-    table = selected(table, discriminator_steps=1)
+    table = selected(table, discriminator_steps=1, rate=1)
     table = table[table["head_start"].isin([0, table["head_start"].max()])]
     with sns.axes_style("whitegrid"):
         figure = new_figure(10, 3.6)

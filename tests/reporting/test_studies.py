@@ -64,6 +64,38 @@ def test_two_losses_do_as_well_only_where_the_whole_interval_says_so() -> None:
     assert not gan_claims.balanced({"final": endings([10.0, 11.0], [20.0, 22.0])}).holds
 
 
+def descents(saturating: float, other: float) -> dict[str, pd.DataFrame]:
+    """Trainings without Adam, a seed each: least shares of the first distance; only the greater rate gets there."""
+    return {
+        "training": pd.DataFrame(
+            {
+                "seed": seed,
+                "loss": loss,
+                "optimizer": optimizer,
+                "head_start": ahead,
+                "discriminator_steps": 1,
+                "rate": rate,
+                "step": step,
+                "distance": 100.0 * (nearest + 0.01 * seed if (rate, step) == (16.0, 10) else 1),
+            }
+            for seed in range(4)
+            for loss, nearest in (("saturating", saturating), ("non-saturating", other))
+            for optimizer in ("sgd", "momentum", "adam")
+            for ahead in (0, 100)
+            for rate in (1.0, 16.0)
+            for step in (0, 10, 20)
+        )
+    }
+
+
+def test_a_loss_stalls_that_gets_nowhere_at_its_best_rate() -> None:
+    claim = gan_claims.stalls(descents(0.97, 0.5))
+    assert claim.holds
+    assert claim.values["other_ahead"].startswith("52 ± "), "the nearest, at the better rate"
+    assert not gan_claims.stalls(descents(0.7, 0.5)).holds, "the greater rate would have helped"
+    assert not gan_claims.stalls(descents(0.97, 0.96)).holds
+
+
 def adams(gradients: list[float], updates: list[float]) -> dict[str, pd.DataFrame]:
     """Trainings with the discriminator ahead, a seed each: sizes of the non-saturating loss by the saturating one's."""
     where = {"optimizer": "adam", "head_start": 100, "discriminator_steps": 1}
@@ -114,6 +146,17 @@ def test_tuned_is_compared_with_tuned() -> None:
     assert not batch_norm_claims.faster({"rates": rates(batch=150, bare=50)}, "deep").holds
 
 
+def test_trainings_that_did_not_get_there_are_counted_and_make_a_ratio_a_bound() -> None:
+    table = rates(batch=50, bare=150)
+    bare = (table["arm"] == "he") & (table["rate"] == 0.1)
+    table.loc[bare & (table["seed"] < 3), "measured_0.8"] = np.nan
+    values = batch_norm_claims.faster({"rates": table}, "deep").values
+    assert values["bare"].endswith("(n = 4) [1/4]")
+    assert values["batch"].endswith("(n = 4)")
+    assert values["steps"].startswith("≥ ")
+    assert values["seconds"].startswith("≥ ")
+
+
 def test_frozen_statistics_cost_steps_only_where_they_do() -> None:
     claim = batch_norm_claims.frozen({"rates": rates(batch=50, bare=150)})
     assert claim.holds
@@ -144,9 +187,9 @@ def test_the_rate_is_the_mechanism_only_if_the_advantage_surely_shrinks() -> Non
 
 
 def test_a_wider_range_of_rates_is_part_of_the_claim() -> None:
-    def ranges(batch: list[float], diverged: float) -> dict[str, pd.DataFrame]:
+    def ranges(batch: list[float], diverged: float, none: tuple[float, ...] = (0.8, 0.1, 0.1)) -> claims.Tables:
         """Final accuracies at three rates of a decade each; without batch norm the greatest diverges."""
-        finals = {"he": [0.8, 0.5, diverged], "batch": batch}
+        finals = {"none": none, "he": [0.8, 0.5, diverged], "batch": batch}
         return {
             "rates": pd.DataFrame(
                 {
@@ -155,16 +198,17 @@ def test_a_wider_range_of_rates_is_part_of_the_claim() -> None:
                     "arm": arm,
                     "rate": rate,
                     "final": final,
-                    "diverged": arm == "he" and rate == 10,
+                    "diverged": arm != "batch" and final == 0.1,
                 }
                 for seed in range(3)
-                for arm in ("he", "batch")
+                for arm in ("none", "he", "batch")
                 for rate, final in zip((0.1, 1, 10), finals[arm], strict=True)
             )
         }
 
     assert batch_norm_claims.wider(ranges([0.8, 0.8, 0.8], 0.1)).holds
     assert not batch_norm_claims.wider(ranges([0.1, 0.1, 0.8], 0.1)).holds, "a greater rate, and only that one"
+    assert not batch_norm_claims.wider(ranges([0.8, 0.8, 0.8], 0.1, (0.8, 0.8, 0.8))).holds, "another start too"
 
 
 def test_a_ratio_is_a_geometric_mean_with_the_factor_of_its_interval() -> None:

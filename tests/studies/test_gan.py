@@ -78,8 +78,8 @@ def test_the_frechet_distance_is_that_of_the_textbook() -> None:
 def test_the_arms_are_pairs_that_differ_in_the_loss_alone() -> None:
     pairs: dict[tuple[object, ...], set[str]] = {}
     for arm in arms(1000):
-        pairs.setdefault((arm.optimizer, arm.head_start, arm.discriminator_steps), set()).add(arm.loss)
-    assert len(pairs) == 12
+        pairs.setdefault((arm.optimizer, arm.head_start, arm.discriminator_steps, arm.rate), set()).add(arm.loss)
+    assert len(pairs) == 16
     assert all(losses == set(gan_losses.LOSSES) for losses in pairs.values())
 
 
