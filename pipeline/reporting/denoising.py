@@ -196,11 +196,9 @@ def paired(scores: pd.DataFrame, model: str, other: str, trained: bool) -> pd.Da
 
     `scores` has a column a (model, seed). One that is not trained has no seeds, and is compared with each.
     """
-    mine, others = scores.xs(model, axis=1), scores.xs(other, axis=1)
-    if not trained:
-        return mine.sub(others.squeeze(axis=1), axis=0)
-    both = mine.columns.intersection(others.columns)
-    return mine[both] - others[both]
+    seeds, others = (scores[name].columns for name in (model, other))
+    pairs = [(seed, seed if trained else others[0]) for seed in seeds if seed in others or not trained]
+    return pd.DataFrame({seed: scores[model, seed] - scores[other, its] for seed, its in pairs})
 
 
 def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:
