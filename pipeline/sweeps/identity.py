@@ -16,7 +16,15 @@ from pipeline.trials import ClassificationTrial, StudyTrial, Trial
 CLASSIFICATION = "pipeline.training.classification"
 DENOISING = "pipeline.training.denoising"
 NETWORKS = "pipeline.models"
-ROOMS = ("pipeline.data", "pipeline.metrics", "pipeline.models", "pipeline.training", "pipeline.studies")
+# Of the data room only what hands images out: what others read and prepared, the digest of the images covers.
+ROOMS = (
+    "pipeline.data.store",
+    "pipeline.data.datasets",
+    "pipeline.metrics",
+    "pipeline.models",
+    "pipeline.training",
+    "pipeline.studies",
+)
 
 
 @dataclass(frozen=True)
