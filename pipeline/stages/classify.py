@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.config import Config, Run
 from pipeline.console import say, table
@@ -63,9 +63,24 @@ def summarise(
     The networks' number is that of the seeds asked for: nothing is chosen by looking at test images.
     """
     members = " ".join(sorted(one.run_id for one in runs))
-    for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
-        if summary.tags.get(keys.MEMBERS) == members:
-            return summary.run_id, summary.metrics[keys.ENSEMBLE_ACCURACY]
+    fingerprint = hashlib.sha256(members.encode()).hexdigest()
+    with claimed(run, fingerprint, SUMMARY_PATIENCE):
+        for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
+            if summary.tags.get(keys.MEMBERS) == members:
+                return summary.run_id, summary.metrics[keys.ENSEMBLE_ACCURACY]
+        tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest, keys.OWNER: owner(run)}
+        return write_summary(store, experiment_id, fingerprint, tags, images, runs)
+
+
+def write_summary(
+    store: TrackingStore,
+    experiment_id: str,
+    fingerprint: str,
+    tags: Mapping[str, str],
+    images: ImageStore,
+    runs: Sequence[RunRecord],
+) -> tuple[str, float]:
+    """What the networks of several seeds do alone and together, in a run of its own; its id and the accuracy."""
     from pipeline.metrics.classification import ensemble_accuracy
     from pipeline.metrics.statistics import estimate
     from pipeline.tracking.runs import recording
@@ -74,11 +89,8 @@ def summarise(
     logits = [store.array(one.run_id, keys.TEST_LOGITS) for one in runs]
     together = ensemble_accuracy(logits, images.labels[first:end])
     single = estimate([one.metrics[keys.TEST_ACCURACY] for one in runs])
-    fingerprint = hashlib.sha256(members.encode()).hexdigest()
-    tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest, keys.OWNER: owner(run)}
     name = f"summary · {runs[0].params['model']} · {len(runs)} seeds"
-    recorded = recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags)
-    with claimed(run, fingerprint, SUMMARY_PATIENCE), recorded as recorder:
+    with recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags) as recorder:
         recorder.metrics({keys.ENSEMBLE_ACCURACY: together, "summary/accuracy": single.mean})
         recorder.tag(keys.NOTE, f"One network: {single.text(2, '%')}. Their mean probability: {together:.2%}.")
     return recorder.run_id, together
