@@ -62,14 +62,16 @@ class UNet(nn.Module):
         features = self.middle(features)
         for blocks, grow, skip in reversed(list(zip(self.up, self.grow, skips, strict=True))):
             features = blocks(grow(features) + skip)
-        output: torch.Tensor = self.last(torch.relu(features))
+        output: torch.Tensor = self.last(F.relu6(features))
         return output[:, :, :h, :w]
 
 
 class GatedBlock(nn.Module):
-    """ReLU, 3×3 convolution, product of its halves, 3×3 convolution, added to the input: near the identity at first.
+    """ReLU6, 3×3 convolution, product of its halves, 3×3 convolution, added to the input: near the identity at first.
 
     The product in place of a second ReLU is NAFNet's simple gate (Chen et al. 2022, arXiv 2204.04676, section 3.3).
+    Where NAFNet normalizes, a bound on what goes in is enough to keep products of products finite: with a plain ReLU
+    trainings of over 7,500 steps ended in infinity. What nine networks trained for that long put in is below 6 anyway.
     """
 
     def __init__(self, width: int) -> None:
@@ -82,7 +84,7 @@ class GatedBlock(nn.Module):
             self.second.weight *= 0.1
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        one, other = self.first(torch.relu(features)).chunk(2, dim=1)
+        one, other = self.first(F.relu6(features)).chunk(2, dim=1)
         change: torch.Tensor = self.second(one * other)
         return features + change
 

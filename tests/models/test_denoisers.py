@@ -12,7 +12,7 @@ from pipeline.models import DENOISERS, classical
 from pipeline.models.classical import LinearFilter, NonLocalMeans, TotalVariation, Wavelet
 from pipeline.models.denoisers import Autoencoder
 from pipeline.models.noise_level import immerkaer
-from pipeline.models.residual import DATA_STD, ConditionalDenoiser, ResidualDenoiser, WindowAttention
+from pipeline.models.residual import DATA_STD, ConditionalDenoiser, GatedBlock, ResidualDenoiser, WindowAttention
 
 
 @pytest.fixture
@@ -81,6 +81,15 @@ def test_an_untrained_residual_network_is_the_pointwise_linear_estimate() -> Non
     images = 0.5 + DATA_STD * torch.randn(64, 3, 32, 32, generator=generator)
     error = (ResidualDenoiser(variance=variance)(noisy_version(images, variance)) - images).square().mean().item()
     assert error == pytest.approx(variance * DATA_STD**2 / (variance + DATA_STD**2), rel=0.02)
+
+
+def test_what_a_gated_block_adds_is_bounded_whatever_comes_in() -> None:
+    """Products of products grow without limit otherwise, block after block, until a long training ends in infinity."""
+    block = GatedBlock(8)
+    large, huge = (size * torch.ones(1, 8, 4, 4) for size in (10.0, 1e6))
+    with torch.no_grad():
+        assert torch.allclose(block(huge) - huge, block(large) - large, atol=0.1)
+        assert (block(large) - large).abs().max() < 36
 
 
 def test_a_conditional_network_estimates_the_variance_it_is_not_told(clean: torch.Tensor) -> None:
