@@ -79,7 +79,8 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     assert "report    reuse" in second.stdout
     assert ": run" not in second.stdout
     assert report_file.read_text(encoding="utf-8") == report
-    asked_again = [run.tags[keys.KIND] for run in all_runs(home) if keys.REQUESTED in run.tags]
+    runs = [run for experiment, _ in store.experiments() for run in store.search(experiment, "")]
+    asked_again = [run.tags[keys.KIND] for run in runs if keys.REQUESTED in run.tags]
     assert asked_again.count(keys.KIND_TRIAL) == 1 + 2 * 4, "a sweep is asked for as a whole"
 
     more = pipeline("sweep", *DEMO, "--sweep.variances=0.01 0.1 0.2")
