@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.__main__ import configure, main
 from pipeline.arguments import as_list
-from pipeline.config import PROJECT_ROOT, Sweep
+from pipeline.config import PROJECT_ROOT, Run, Sweep
 from pipeline.errors import UserError
 from tests.conftest import run_pipeline
 
@@ -177,6 +177,10 @@ def test_what_is_said_for_all_networks_takes_the_place_of_the_files_for_one(tmp_
     sweep = sweep_with(file, text, home, "--sweep.training_of.residual.epochs=1")
     own = sweep.training_for("residual")
     assert (own.epochs, own.seconds, own.learning_rate) == (1, None, 0.1), "one budget takes the place of another"
+
+
+def test_a_home_may_be_given_as_make_passes_it_on() -> None:
+    assert Run(home=Path("~/runs")).home == Path.home() / "runs"
 
 
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:

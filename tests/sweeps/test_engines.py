@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from unittest.mock import Mock
 
 import psutil
 import pytest
+from rich.console import Console
 
 from pipeline.config import Config, Run
+from pipeline.console import Board
 from pipeline.data.store import ImageStore
 from pipeline.stages.trials import followed
 from pipeline.sweeps.attempt import Outcome
@@ -106,6 +109,15 @@ def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: I
     assert failures == {trial.name: "another process is at it"}
     assert not hopeless
     assert store.run(run_id).status == "RUNNING"
+
+
+def test_square_brackets_in_an_error_are_no_markup() -> None:
+    """Such as torch's: [enforce fail at alloc_cpu.cpp:117]; a path in brackets would even break off the sweep."""
+    board = Board(["residual"])
+    board.show("residual", "failed: [enforce fail at alloc_cpu.cpp:117] [/tmp/x]")
+    shown = StringIO()
+    Console(file=shown, width=120).print(board.table())
+    assert "failed: [enforce fail at alloc_cpu.cpp:117] [/tmp/x]" in shown.getvalue()
 
 
 def test_threads_leave_cores_for_as_many_jobs() -> None:
