@@ -32,6 +32,8 @@ STUDIES: dict[str, Callable[[claims.Tables], list[claims.Claim]]] = {
     "batch-norm": batch_norm_claims,
 }
 
+COMMIT_DIGITS = 10  # enough for git, and the table of the environment stays as wide as the page
+
 
 def write_report(
     folder: Path,
@@ -237,8 +239,12 @@ def environment(parts: Sequence[Part | None]) -> dict[str, list[str]]:
         "uncommitted changes": keys.GIT_DIRTY,
     }
 
+    def value(run: RunRecord, key: str) -> str:
+        text = (run.params | run.tags).get(key, "–")
+        return text[:COMMIT_DIGITS] if key == keys.COMMIT else text
+
     def values(part: Part | None, key: str) -> str:
-        found = {(run.params | run.tags).get(key, "–") for run in part.runs} if part else set()
+        found = {value(run, key) for run in part.runs} if part else set()
         return ", ".join(sorted(found)) or "–"
 
     return {name: [values(part, key) for part in parts] for name, key in names.items()}
