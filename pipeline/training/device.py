@@ -78,7 +78,8 @@ def device_name(device: torch.device) -> str:
     """The device in words, for records: "NVIDIA H100" or "cpu, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' * (threads > 1)}"
 
 
 def choose_precision(training: Training, device: torch.device) -> torch.dtype:
