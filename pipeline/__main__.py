@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.arguments import BUDGETS, explain, options_of, require_yaml, rewritten, value_of
+from pipeline.arguments import explain, options_of, require_yaml, rewritten, value_of
+from pipeline.checks import BUDGETS
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.checks import hint
+from pipeline.checks import BUDGETS, hint
 from pipeline.errors import UserError
 
 # Options that take a list: words separated by spaces or commas will do, as make passes them.
@@ -26,7 +26,6 @@ LISTS = (
     "--batch_norm.seeds",
     "--server.allowed_hosts",
 )
-BUDGETS = ("epochs", "steps", "seconds")
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 

@@ -11,6 +11,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pipeline.errors import UserError
 
+BUDGETS = ("epochs", "steps", "seconds")
+"""What the length of a training may be given in: one of them."""
+
 
 def require_some(name: str, values: Sequence[object], example: str) -> None:
     """Refuse an empty list."""

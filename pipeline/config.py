@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from pipeline.checks import (
+    BUDGETS,
     as_floats,
     expanded,
     hint,
@@ -169,6 +170,9 @@ class DenoisingTraining(Training):
     """mse: the squared error; log: its logarithm, image by image, which is what PSNR measures."""
 
 
+TRAINING_TYPES = get_type_hints(DenoisingTraining)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Affine:
     """Random affine changes of training images, each drawn evenly from minus to plus its limit; 0: none."""
@@ -268,15 +272,14 @@ class Sweep:
 
     def training_for(self, model: str) -> DenoisingTraining:
         """How a network is trained. Raises `UserError` for a setting that there is not, or that can't be so."""
-        kinds = get_type_hints(DenoisingTraining)
         table = f"sweep.training_of.{model}"
         changes: dict[str, Any] = {}
         for name, value in self.training_of.get(model, {}).items():
-            if name not in kinds:
-                raise UserError(f"{table}: there is no {name}; {hint(name, kinds)}")
-            changes[name] = of_type(f"{table}.{name}", value, kinds[name])
+            if name not in TRAINING_TYPES:
+                raise UserError(f"{table}: there is no {name}; {hint(name, TRAINING_TYPES)}")
+            changes[name] = of_type(f"{table}.{name}", value, TRAINING_TYPES[name])
         # A budget of the network's own takes the place of the common one, whatever that is counted in.
-        budget = {"steps": None, "seconds": None} if changes.keys() & {"epochs", "steps", "seconds"} else {}
+        budget = {"steps": None, "seconds": None} if changes.keys() & set(BUDGETS) else {}
         return replace(self.training, **budget | changes)
 
 

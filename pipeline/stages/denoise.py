@@ -57,13 +57,14 @@ def run(config: Config) -> None:
 
     device = choose_device(config.run)
     opened = cache(lambda version: Network.open(store, version, device))
+    channels = input_shape(versions[0])[1]
     qualities = []
     for task in counted(tasks, len(tasks), "denoising"):
         noisy = read_picture(task.source)
         clean = clean_picture(task.clean, task.source, noisy) if task.clean else None
         pixels = torch.from_numpy(noisy.pixels).to(device)
         variance = estimated(pixels) if options.variance == "blind" else options.variance
-        seen = variance_seen(pixels, variance, input_shape(versions[0])[1])
+        seen = variance_seen(pixels, variance, channels)
         version = nearest(versions, seen, options.variance == "blind")
         denoised = noisy.with_pixels(opened(version).denoise(pixels, seen).cpu().numpy())
         write_whole(task.target, denoised.encoded())

@@ -139,9 +139,9 @@ def crown(store: TrackingStore, name: str) -> str | None:
         try:
             store.client.set_model_version_tag(name, best.number, keys.REASON, f"{figure}, {than}")
             store.client.set_registered_model_alias(name, CHAMPION, best.number)
-        except MlflowException:
+        except MlflowException as error:
             clashes += 1
-            if clashes == CLASHES:
+            if error.error_code != "BAD_REQUEST" or clashes == CLASHES:
                 raise
             continue
         reason = f"{name}: version {best.number} ({best.tags[keys.NETWORK]}) is {CHAMPION} now: {figure}, {than}"

@@ -181,7 +181,7 @@ class Fit:
             progress = self.progress
             raise NonFiniteLossError(
                 f"the loss is {value} at step {progress.step + 1} of {progress.total}, "
-                f"learning rate {self.optimizers.learning_rate:.3g}; try a smaller one, or training.clip_norm"
+                f"learning rate {self.optimizers.learning_rate:.3g}; try a smaller one, weight_decay or clip_norm"
             )
         loss.backward()
         self.optimizers.step()
