@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.machine import machine, spread
 from pipeline.config import Config, Data, Run, Sweep
 from pipeline.data import catalog
-from pipeline.stages.sweep import experiment
+from pipeline.stages.sweep import experiment_name
 from pipeline.sweeps.claims import owner
 from pipeline.sweeps.plan import denoising_trials, plan
 from pipeline.tracking import keys
@@ -42,7 +42,7 @@ def main() -> None:
         )
         images = catalog.prepare(config.data, config.run, "colour")
         store = open_store(config.run)
-        experiment_id = experiment(store, images.manifest, clip=False)
+        experiment_id = store.experiment(experiment_name(images.manifest, clip=False), images.manifest.digest, "")
         tags = {keys.OWNER: owner(config.run)}
         trials = denoising_trials(config, images)
         for one in plan(trials, images, store, experiment_id, config.run):

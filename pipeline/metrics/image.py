@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import torch
 
-SSIM_RADIUS = 5
+from pipeline.metrics import SSIM_SIDE
+
+SSIM_RADIUS = SSIM_SIDE // 2
 SSIM_SIGMA = 1.5
 
 

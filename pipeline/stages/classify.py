@@ -10,7 +10,7 @@ from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trained import register_trained
-from pipeline.stages.trials import describe, run_missing
+from pipeline.stages.trials import describe, experiment_for, run_missing
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.plan import classification_trials
 from pipeline.tracking import keys, links
@@ -22,10 +22,9 @@ def run(config: Config) -> None:
     """Train and measure the trials that have no finished run, and print the figures of all."""
     images = catalog.prepare(config.data, config.run, "digits")
     store = open_store(config.run)
-    name, digest = experiment_name(images.manifest), images.manifest.digest
-    experiment_id = (
-        store.find_experiment(name, digest) or "" if config.run.dry_run else experiment(store, images.manifest)
-    )
+    text = describe(images.manifest, f"Classifiers of {images.manifest.title}, one run a trial.")
+    name = experiment_name(images.manifest)
+    experiment_id = experiment_for(config.run, store, images.manifest, name, text, CLASSIFICATION_CHARTS)
     trials = classification_trials(config, images)
     results = run_missing("classify", trials, images, store, experiment_id, config.run)
     if config.run.dry_run:
@@ -49,7 +48,7 @@ def run(config: Config) -> None:
     if len(runs) > 1:
         summary, together = summarise(config.run, store, experiment_id, images, runs)
         link = f"[Summary of the last seeds]({links.run(experiment_id, summary)})"
-        store.present(experiment_id, f"{description(images.manifest)}\n\n{link}", CLASSIFICATION_CHARTS)
+        store.present(experiment_id, f"{text}\n\n{link}", CLASSIFICATION_CHARTS)
         say(f"classify  {len(runs)} networks together: test accuracy {together:.2%}")
     say(f"classify  {len(runs)} trials finished")
     results.require_all()
@@ -99,14 +98,3 @@ def write_summary(
 def experiment_name(manifest: Manifest) -> str:
     """Name of the MLflow experiment."""
     return f"{manifest.name}-classifier"
-
-
-def experiment(store: TrackingStore, manifest: Manifest) -> str:
-    """Id of the experiment for this data."""
-    name = experiment_name(manifest)
-    return store.experiment(name, manifest.digest, description(manifest), CLASSIFICATION_CHARTS)
-
-
-def description(manifest: Manifest) -> str:
-    """What the experiment holds."""
-    return describe(manifest, f"Classifiers of {manifest.title}, one run a trial.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline.config import Config, DenoisingTraining
 from pipeline.console import counted, say
 from pipeline.errors import UserError
+from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import trained
 from pipeline.tracking import keys
 from pipeline.tracking.registry import Version, input_shape, run_of
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 NEAR = 1.1
 """A network for one variance is the first choice up to this factor from it."""
-SMALLEST_SSIM = 11  # its window's side
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def quality(clean: Picture, noisy: Picture, denoised: Picture) -> list[float]:
         return torch.from_numpy(pixels)[None]
 
     def similarity(picture: Picture) -> float:
-        if min(picture.pixels.shape[1:]) < SMALLEST_SSIM:
+        if min(picture.pixels.shape[1:]) < SSIM_SIDE:
             return math.nan
         return float(ssim(batch(picture.pixels), batch(clean.pixels)))
 

@@ -8,10 +8,10 @@ from pipeline.config import Config, Run
 from pipeline.console import say
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
-from pipeline.stages.trials import describe, run_missing
+from pipeline.stages.trials import describe, experiment_for, run_missing
 from pipeline.study_config import BatchNormStudy, GanStudy
 from pipeline.sweeps.plan import study_trials
-from pipeline.tracking.store import TrackingStore, open_store
+from pipeline.tracking.store import open_store
 
 STAGES = {"gan": "study-gan", "batch-norm": "study-batchnorm"}
 """Study → the stage that runs it."""
@@ -22,10 +22,9 @@ def run_study(study: str, config: Config) -> None:
     """Run the experiments that have no finished run."""
     images = catalog.prepare(config.data, config.run, "digits")
     store = open_store(config.run)
-    name, digest = experiment_name(study, images.manifest), images.manifest.digest
-    experiment_id = (
-        store.find_experiment(name, digest) or "" if config.run.dry_run else experiment(study, store, images.manifest)
-    )
+    what = f"Study of {TITLES[study]} on {images.manifest.title}, one run an experiment and seed; tables are artifacts."
+    name, text = experiment_name(study, images.manifest), describe(images.manifest, what)
+    experiment_id = experiment_for(config.run, store, images.manifest, name, text)
     trials = study_trials(study, settings_of(study, config), config.data.validation, images.manifest.name)
     results = run_missing(STAGES[study], trials, images, store, experiment_id, on_one_thread(config.run))
     if config.run.dry_run:
@@ -48,9 +47,3 @@ def on_one_thread(run: Run) -> Run:
 def experiment_name(study: str, manifest: Manifest) -> str:
     """Name of the MLflow experiment."""
     return f"{manifest.name}-study-{study}"
-
-
-def experiment(study: str, store: TrackingStore, manifest: Manifest) -> str:
-    """Id of the experiment for this data."""
-    what = f"Study of {TITLES[study]} on {manifest.title}, one run an experiment and seed; tables are artifacts."
-    return store.experiment(experiment_name(study, manifest), manifest.digest, describe(manifest, what))

@@ -14,8 +14,9 @@ from pipeline.data import catalog
 from pipeline.data.source_code import code_digest
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
+from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import register_trained
-from pipeline.stages.trials import Results, describe, require_known, run_missing
+from pipeline.stages.trials import Results, describe, experiment_for, require_known, run_missing
 from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.identity import DENOISING, NETWORKS, network_module
@@ -26,7 +27,6 @@ from pipeline.tracking.views import DENOISING as DENOISING_CHARTS
 from pipeline.trials import variance_text
 
 REPORTING = Path(reporting.__file__).parent
-LEAST_SIDE = 11  # pixels: SSIM's window
 
 
 def run(config: Config) -> None:
@@ -35,12 +35,8 @@ def run(config: Config) -> None:
     images = catalog.prepare(config.data, config.run, "colour")
     require_large_enough(images.manifest)
     store = open_store(config.run)
-    name, digest = experiment_name(images.manifest, config.sweep.clip), images.manifest.digest
-    experiment_id = (
-        store.find_experiment(name, digest) or ""
-        if config.run.dry_run
-        else experiment(store, images.manifest, config.sweep.clip)
-    )
+    name, text = experiment_name(images.manifest, config.sweep.clip), description(images.manifest, config.sweep.clip)
+    experiment_id = experiment_for(config.run, store, images.manifest, name, text, DENOISING_CHARTS)
     results = run_missing("sweep", denoising_trials(config, images), images, store, experiment_id, config.run)
     if config.run.dry_run:
         return
@@ -53,8 +49,7 @@ def run(config: Config) -> None:
     if runs:
         summary = summarise(config.run, store, experiment_id, key, images.manifest, runs)
         link = f"[Summary of the last sweep]({links.run(experiment_id, summary)})"
-        text = f"{description(images.manifest, config.sweep.clip)}\n\n{link}"
-        store.present(experiment_id, text, DENOISING_CHARTS, key)
+        store.present(experiment_id, f"{text}\n\n{link}", DENOISING_CHARTS, key)
         table(f"Denoising {images.manifest.title}", rows_of(runs))
     say(f"sweep     {key}: {len(runs)} of {len(results.planned)} trials are finished")
     results.require_all()
@@ -82,9 +77,9 @@ def rows_of(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
 def require_large_enough(manifest: Manifest) -> None:
     """Raises `UserError` for images in which SSIM has no place for its window."""
     height, width = manifest.shape[2:]
-    if min(height, width) < LEAST_SIDE:
+    if min(height, width) < SSIM_SIDE:
         raise UserError(
-            f"{manifest.title}: images of {width}×{height} pixels, and SSIM's window takes {LEAST_SIDE}; "
+            f"{manifest.title}: images of {width}×{height} pixels, and SSIM's window takes {SSIM_SIDE}; "
             "enlarge your own with --data.images.size 32 --data.images.fit resize"
         )
 
@@ -119,12 +114,6 @@ def require_settings_of_known(sweep: Sweep) -> None:
 def experiment_name(manifest: Manifest, clip: bool) -> str:
     """Name of the MLflow experiment. Clipped noise is another problem: its results stay apart."""
     return f"{manifest.name}-denoising{'-clipped' if clip else ''}"
-
-
-def experiment(store: TrackingStore, manifest: Manifest, clip: bool) -> str:
-    """Id of the experiment for this data."""
-    name = experiment_name(manifest, clip)
-    return store.experiment(name, manifest.digest, description(manifest, clip), DENOISING_CHARTS)
 
 
 def description(manifest: Manifest, clip: bool) -> str:

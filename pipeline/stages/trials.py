@@ -20,6 +20,7 @@ from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.tracking.trouble import suppress_trouble
+from pipeline.tracking.views import Charts
 from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
 
 if TYPE_CHECKING:
@@ -165,6 +166,15 @@ def estimate(planned: Sequence[Planned], run: Run) -> str:
         return ""
     assert isinstance(run.jobs, int)
     return f", about {math.ceil(seconds / run.jobs / 60)} min"
+
+
+def experiment_for(
+    run: Run, store: TrackingStore, manifest: Manifest, name: str, text: str, charts: Charts | None = None
+) -> str:
+    """Id of the experiment of a name for this data, made if missing; "" for one that a dry run does not make."""
+    if run.dry_run:
+        return store.find_experiment(name, manifest.digest) or ""
+    return store.experiment(name, manifest.digest, text, charts)
 
 
 def describe(manifest: Manifest, what: str) -> str:
