@@ -17,6 +17,7 @@ from pipeline.tracking.store import RunRecord, TrackingStore
 SECONDS_TO_DIE = 10.0
 """How long the processes of a sweep that was killed may keep their locks."""
 SECONDS_TO_LOOK = 1.0
+ELSEWHERE = "elsewhere-"
 SUMMARY_PATIENCE = 300.0
 """How long another process may write the same summary: a server may be away for four minutes."""
 
@@ -41,8 +42,36 @@ def claimed(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Ite
         lock.release()
 
 
+@contextmanager
+def working_elsewhere(run: Run) -> Iterator[None]:
+    """While other machines, whose locks are not seen here, are at runs of this home."""
+    file = trials_folder(run) / f"{ELSEWHERE}{uuid.uuid4().hex}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file):
+        try:
+            yield
+        finally:
+            file.unlink()
+
+
+def at_work_elsewhere(run: Run) -> bool:
+    """Whether any command, of this machine, has others at work on runs of this home."""
+    for file in trials_folder(run).glob(f"{ELSEWHERE}*.lock"):
+        try:
+            with FileLock(file, timeout=0):
+                continue
+        except Timeout:
+            return True
+    return False
+
+
 def abandoned(store: TrackingStore, experiment_id: str, run: Run) -> Iterator[RunRecord]:
-    """The runs of this home that a process left open when it died, each claimed while it is looked at."""
+    """The runs of this home that a process left open when it died, each claimed while it is looked at.
+
+    None while other machines are at work: which of the runs are theirs is not known here.
+    """
+    if at_work_elsewhere(run):
+        return
     for one in store.running(experiment_id, owner(run)):
         with suppress(ClaimedError), claimed(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
             # It may have ended, well or not, before the claim was given up.

@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.config import PROJECT_ROOT, Run
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.sweeps.attempt import Outcome, attempt
+from pipeline.sweeps.claims import working_elsewhere
 from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.trial import Site
 from pipeline.tracking.store import store_uri
@@ -43,12 +45,13 @@ def on_ray(todo: Sequence[Planned], site: Site) -> Generator[Outcome | None, Non
         gpus = site.run.gpus_per_trial if ray.cluster_resources().get("GPU") else 0
         options = {"num_cpus": site.run.threads or 1, "num_gpus": gpus, "max_retries": RETRIES}
         task = ray.remote(**options)(work)
-        pending = {task.remote(one, site, [files]): one for one in todo}
-        while pending:
-            done, _ = ray.wait(list(pending), timeout=SECONDS_BETWEEN_LOOKS)
-            for reference in done:
-                yield result(ray, reference, pending.pop(reference))
-            yield None
+        with working_elsewhere(site.run) if len(nodes) > 1 else nullcontext():
+            pending = {task.remote(one, site, [files]): one for one in todo}
+            while pending:
+                done, _ = ray.wait(list(pending), timeout=SECONDS_BETWEEN_LOOKS)
+                for reference in done:
+                    yield result(ray, reference, pending.pop(reference))
+                yield None
     finally:
         ray.shutdown()
 

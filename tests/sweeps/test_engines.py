@@ -23,7 +23,7 @@ from pipeline.console import Board
 from pipeline.data.store import ImageStore
 from pipeline.stages.trials import followed
 from pipeline.sweeps.attempt import Outcome
-from pipeline.sweeps.claims import claimed, close_abandoned, owner
+from pipeline.sweeps.claims import claimed, close_abandoned, owner, working_elsewhere
 from pipeline.sweeps.engines import cores, number_of_jobs
 from pipeline.sweeps.plan import Planned, denoising_trials
 from pipeline.sweeps.trial import Site
@@ -92,6 +92,20 @@ def test_a_run_that_ends_while_others_look_at_it_stays_finished(home: Path) -> N
     with held_by_another(run, 0.3, lambda: store.client.set_terminated(run_id)):
         close_abandoned(store, experiment, run)
     assert store.run(run_id).status == "FINISHED"
+
+
+def test_runs_of_other_machines_are_not_taken_for_abandoned(home: Path) -> None:
+    """Their locks are on their own disks."""
+    run = Run(home=home)
+    store = open_store(run)
+    experiment = store.experiment("images-denoising", "d" * 64, "")
+    tags = {keys.OWNER: owner(run), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
+    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    with working_elsewhere(run):
+        close_abandoned(store, experiment, run)
+        assert store.run(run_id).status == "RUNNING"
+    close_abandoned(store, experiment, run)
+    assert store.run(run_id).status == "KILLED"
 
 
 def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: ImageStore) -> None:
