@@ -19,8 +19,8 @@ from pipeline.training.randomness import generator
 
 # Rates with which the non-saturating loss learns without a head start; chosen on a seed that no study uses.
 RATES = {"sgd": 0.1, "momentum": 0.02}
-FASTER = 16.0
-"""A factor of these that plain and momentum descent are tried with as well: either loss may want a greater rate."""
+FACTORS = (16.0, 256.0)
+"""Of these that plain and momentum descent are tried with as well: the saturating loss may want far greater rates."""
 MOMENTUM = 0.9
 FIXED = 500
 ACCEPTED = 0.1  # mean D(G(z)) from which a generator counts as under way
@@ -44,7 +44,7 @@ class Arm:
 def arms(head_start: int) -> Iterator[Arm]:
     """Every loss and optimizer with no, a short and the whole head start; and with five steps a step and none.
 
-    Without Adam, which adapts it, also at a greater learning rate, with no and with the whole head start.
+    Without Adam, which adapts it, also at greater learning rates, with no and with the whole head start.
     """
     for loss in LOSSES:
         for optimizer in ("sgd", "momentum", "adam"):
@@ -52,8 +52,9 @@ def arms(head_start: int) -> Iterator[Arm]:
                 yield Arm(loss, optimizer, ahead)
             yield Arm(loss, optimizer, 0, 5)
             if optimizer != "adam":
-                for ahead in (0, head_start):
-                    yield Arm(loss, optimizer, ahead, rate=FASTER)
+                for factor in FACTORS:
+                    for ahead in (0, head_start):
+                        yield Arm(loss, optimizer, ahead, rate=factor)
 
 
 def measure(settings: GanStudy, seed: int, digits: Digits, device: torch.device) -> Measured:
