@@ -34,5 +34,5 @@ if ((SLURM_NNODES > 1)); then
     sleep 15
 fi
 
-MLFLOW_TRACKING_URI="http://$head:5000" make sweep VARS="${VARS:-0.01 0.05 0.1}" SEEDS="${SEEDS:-0 1 2 3 4 5}" \
+MLFLOW_TRACKING_URI="http://$head:5000" make sweep VARS="${VARS:-0.01 0.05 0.1}" SEEDS="${SEEDS:-0 1 2 3 4 5 6}" \
     ENGINE=ray RAY_ADDRESS="$head:6379" THREADS=2

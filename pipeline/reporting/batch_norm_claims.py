@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
+from statistics import geometric_mean
 
 import numpy as np
 import pandas as pd
 
-from pipeline.metrics.statistics import Estimate, estimate
+from pipeline.metrics.statistics import estimate
 from pipeline.reporting.claims import (
     Claim,
+    Ratio,
     Tables,
+    above,
+    below,
     by_seed,
+    certain,
     plain,
     ratio,
     selected,
-    surely_above,
-    surely_below,
-    times,
+    within,
 )
 
 TARGET = 0.8
 """Accuracy to be reached, chosen beforehand; trainings that do not reach it count with the steps they had."""
 GOOD = 0.05
-"""A learning rate is good whose accuracy is no further below the arm's best than this."""
+"""A learning rate is good whose accuracy is no further below the arm's best than this, and reaches the target."""
 RELU_SLOPE = 0.5 * math.log(math.pi / (math.pi - 1))
 """ln of the growth a layer of the gradient's norm in deep plain ReLU networks (Yang et al. 2019)."""
 
@@ -69,16 +72,22 @@ def steps_text(part: pd.DataFrame) -> str:
     return text if part["reached"].all() else f"{text} [{part['reached'].sum()}/{len(part)}]"
 
 
-def at_least(found: Estimate, over: pd.DataFrame, under: pd.DataFrame) -> str:
+def at_least(found: Ratio, over: pd.DataFrame, under: pd.DataFrame) -> str:
     """A ratio of steps in words: a lower bound where only those above it are limits."""
-    return f"≥ {times(found)}" if under["reached"].all() and not over["reached"].all() else times(found)
+    return f"≥ {found.text()}" if under["reached"].all() and not over["reached"].all() else found.text()
+
+
+def better_bare(best: pd.DataFrame) -> str:
+    """Of the two arms without normalization the one with fewer steps; `best` is one net's of `tuned`."""
+    steps = best[best["arm"].isin(("none", "he"))].groupby("arm")["steps"].mean()
+    return str(steps.idxmin())
 
 
 def faster(tables: Tables, net: str) -> Claim:
     """Tuned against tuned, batch normalization reaches the accuracy in fewer steps."""
     best = selected(tuned(tables["rates"]), net=net)
     arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "group")}
-    bare = min(("none", "he"), key=lambda arm: arms[arm]["steps"].mean())
+    bare = better_bare(best)
     steps = ratio(arms[bare]["steps"].tolist(), arms["batch"]["steps"].tolist())
     seconds = ratio(arms[bare]["seconds"].tolist(), arms["batch"]["seconds"].tolist())
     values = {
@@ -91,40 +100,46 @@ def faster(tables: Tables, net: str) -> Claim:
         "batch_rate": f"{arms['batch']['rate'].iloc[0]:g}",
         "target": f"{100 * TARGET:.0f} %",
     }
-    return Claim(f"faster_{net}", values, surely_above(steps, 1))
+    return Claim(f"faster_{net}", values, above(steps, 1))
 
 
 def good_range(table: pd.DataFrame) -> float:
-    """Width in decades of the learning rates that are good; `table` is of one net, arm and seed."""
-    table = table.sort_values("rate")
-    good = table[table["final"] >= table["final"].max() - GOOD]["rate"]
-    return float(np.log10(good.max() / good.min()))
+    """Width in decades of the learning rates that are good; `table` is of one net, arm and seed. 0: none is, or one."""
+    good = table[table["final"] >= max(table["final"].max() - GOOD, TARGET)]["rate"]
+    return float(np.log10(good.max() / good.min())) if len(good) else 0.0
+
+
+def greatest_rate(table: pd.DataFrame) -> float:
+    """The greatest learning rate that did not diverge; the least there is where all did."""
+    trained = table.loc[~table["diverged"], "rate"]
+    return float(trained.max() if len(trained) else table["rate"].min())
 
 
 def wider(tables: Tables) -> Claim:
-    """More learning rates do, and greater ones before training diverges, than for the better of the bare arms."""
+    """In the convolutional networks more learning rates do, and greater ones before training diverges.
+
+    Against the bare arm that does better at each, in each network, by its mean over seeds.
+    """
     table = tables["rates"]
-    convolutional = table[table["net"] != "sigmoid"]
-    width: dict[str, list[float]] = {}
-    greatest: dict[str, list[float]] = {}
-    for name, arms in {"bare": ("none", "he"), "batch": ("batch",)}.items():
-        rows = [
-            (seed, net, good_range(part), part.loc[~part["diverged"], "rate"].max())
-            for (seed, net, _), part in convolutional[convolutional["arm"].isin(arms)].groupby(["seed", "net", "arm"])
-        ]
-        found = pd.DataFrame(rows, columns=["seed", "net", "width", "greatest"]).fillna(table["rate"].min())
-        best = found.groupby(["seed", "net"]).max()
-        width[name] = best["width"].groupby("seed").mean().tolist()
-        greatest[name] = np.exp(np.log(best["greatest"]).groupby("seed").mean()).tolist()
-    difference = estimate([a - b for a, b in zip(width["batch"], width["bare"], strict=True)])
-    rates = ratio(greatest["batch"], greatest["bare"])
+    width: dict[str, list[list[float]]] = {"bare": [], "batch": []}
+    greatest: dict[str, list[list[float]]] = {"bare": [], "batch": []}
+    for net in sorted(set(table["net"]) - {"sigmoid"}):
+        for name, arms in {"bare": ("none", "he"), "batch": ("batch",)}.items():
+            parts = [[part for _, part in selected(table, net=net, arm=arm).groupby("seed")] for arm in arms]
+            width[name].append(max(([good_range(part) for part in seeds] for seeds in parts), key=np.mean))
+            greatest[name].append(max(([greatest_rate(part) for part in seeds] for seeds in parts), key=geometric_mean))
+    batch, bare = (np.mean(width[name], axis=0).tolist() for name in ("batch", "bare"))
+    difference = estimate([a - b for a, b in zip(batch, bare, strict=True)])
+    rates = ratio(*([geometric_mean(nets) for nets in zip(*greatest[name], strict=True)] for name in ("batch", "bare")))
     values = {
-        "batch": plain(width["batch"]),
-        "bare": plain(width["bare"]),
+        "batch": plain(batch),
+        "bare": plain(bare),
         "difference": difference.text(2),
-        "rates": times(rates),
+        "rates": rates.text(),
+        "margin": f"{GOOD:g}",
+        "target": f"{100 * TARGET:.0f} %",
     }
-    return Claim("wider", values, surely_above(rates, 1) and difference.low > 0)
+    return Claim("wider", values, min(above(rates, 1), above(difference, 0)))
 
 
 def small_rate(tables: Tables) -> Claim:
@@ -143,14 +158,14 @@ def small_rate(tables: Tables) -> Claim:
         "own": plain(own, 1, "%"),
         "left": left.text(1, "%"),
     }
-    return Claim("small_rate", values, left.high < 0)
+    return Claim("small_rate", values, below(left, 0))
 
 
 def frozen(tables: Tables) -> Claim:
     """With statistics of one batch, kept, training takes more steps than with each batch's own."""
     best = selected(tuned(tables["rates"]), net="deep")
     arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "frozen")}
-    bare = min(("none", "he"), key=lambda arm: arms[arm]["steps"].mean())
+    bare = better_bare(best)
     found = ratio(arms["frozen"]["steps"].tolist(), arms["batch"]["steps"].tolist())
     values = {
         "frozen": steps_text(arms["frozen"]),
@@ -158,7 +173,7 @@ def frozen(tables: Tables) -> Claim:
         "bare": steps_text(arms[bare]),
         "ratio": at_least(found, arms["frozen"], arms["batch"]),
     }
-    return Claim("frozen", values, surely_above(found, 1))
+    return Claim("frozen", values, above(found, 1))
 
 
 def noisy(tables: Tables) -> Claim:
@@ -172,25 +187,25 @@ def noisy(tables: Tables) -> Claim:
         **{f"steps_{arm}": steps_text(part) for arm, part in best.items()},
         **{f"drift_{arm}": plain(found) for arm, found in drift.items()},
     }
-    is_faster = surely_above(ratio(steps["he"], steps["noisy"]), 1)
-    drifts_more = surely_above(ratio(drift["noisy"], drift["he"]), 1)
-    return Claim("noisy", values, is_faster and drifts_more)
+    is_faster = above(ratio(steps["he"], steps["noisy"]), 1)
+    drifts_more = above(ratio(drift["noisy"], drift["he"]), 1)
+    return Claim("noisy", values, min(is_faster, drifts_more))
 
 
 def shift(tables: Tables) -> Claim:
     """Internal covariate shift, as Santurkar et al. define it, is not lower with batch normalization by a fifth."""
     found = {arm: by_seed(tables["probes"], "shift", arm=arm) for arm in ("he", "batch")}
     by = ratio(found["batch"], found["he"])
-    values = {"bare": plain(found["he"]), "batch": plain(found["batch"]), "ratio": times(by)}
-    return Claim("shift", values, surely_above(by, 0.8))
+    values = {"bare": plain(found["he"]), "batch": plain(found["batch"]), "ratio": by.text()}
+    return Claim("shift", values, above(by, 0.8))
 
 
 def smoother(tables: Tables) -> Claim:
     """Along the gradient the gradient itself turns less."""
     found = {arm: by_seed(tables["probes"], "bend", arm=arm) for arm in ("he", "batch")}
     by = ratio(found["batch"], found["he"])
-    values = {"bare": plain(found["he"]), "batch": plain(found["batch"]), "ratio": times(by)}
-    return Claim("smoother", values, surely_below(by, 1))
+    values = {"bare": plain(found["he"]), "batch": plain(found["batch"]), "ratio": by.text()}
+    return Claim("smoother", values, below(by, 1))
 
 
 def drop(tables: Tables, arm: str, column: str = "running") -> list[float]:
@@ -211,7 +226,7 @@ def small_batches(tables: Tables) -> Claim:
         "group": plain(by_seed(table, "running", arm="group"), 1, "%"),
         "difference": difference.text(1, "%"),
     }
-    return Claim("small_batches", values, difference.low > 0)
+    return Claim("small_batches", values, above(difference, 0))
 
 
 def repaired(tables: Tables) -> Claim:
@@ -225,7 +240,7 @@ def repaired(tables: Tables) -> Claim:
         "own": plain(own, 1, "%"),
         "gain": gain.text(1, "%"),
     }
-    return Claim("repaired", values, gain.low > 0)
+    return Claim("repaired", values, above(gain, 0))
 
 
 def one_class(tables: Tables) -> Claim:
@@ -233,7 +248,7 @@ def one_class(tables: Tables) -> Claim:
     batch, group = (by_seed(tables["sorted"], "running", arm=arm) for arm in ("batch", "group"))
     difference = estimate([b - a for a, b in zip(batch, group, strict=True)])
     values = {"batch": plain(batch, 1, "%"), "group": plain(group, 1, "%"), "difference": difference.text(1, "%")}
-    return Claim("one_class", values, difference.low > 0)
+    return Claim("one_class", values, above(difference, 0))
 
 
 def gap(tables: Tables) -> Claim:
@@ -242,7 +257,7 @@ def gap(tables: Tables) -> Claim:
     small, large = (by_seed(table, "gap", batch=size) for size in (8, table["batch"].max()))
     difference = estimate([a - b for a, b in zip(small, large, strict=True)])
     values = {"small": plain(small, 1, "%"), "large": plain(large, 1, "%"), "difference": difference.text(1, "%")}
-    return Claim("gap", values, difference.high < 0)
+    return Claim("gap", values, below(difference, 0))
 
 
 def slopes(tables: Tables, kind: str) -> list[float]:
@@ -256,22 +271,15 @@ def slopes(tables: Tables, kind: str) -> list[float]:
 def explosion(tables: Tables) -> Claim:
     """Before training, gradients grow by about 1.21 a layer with batch normalization, and not with skips or without."""
     found = {kind: estimate(slopes(tables, kind)) for kind in ("he", "batch", "batch with skips")}
-    factors = {kind: growth(one) for kind, one in found.items()}
+    factors = {kind: Ratio.of_logarithms(one).text(4) for kind, one in found.items()}
     values = {
         "batch": factors["batch"],
         "bare": factors["he"],
         "skips": factors["batch with skips"],
         "theory": f"{math.exp(RELU_SLOPE):.3f}",
-        "n": str(found["batch"].n),
     }
-    near = found["batch"].low > 0.75 * RELU_SLOPE and found["batch"].high < 1.25 * RELU_SLOPE
-    return Claim("explosion", values, near and found["batch with skips"].high < RELU_SLOPE / 2)
-
-
-def growth(slope: Estimate) -> str:
-    """ "1.213 ×/÷ 1.002": the factor that a slope of the logarithm means, with the factor of its interval."""
-    spread = "" if slope.half_width is None else f" ×/÷ {math.exp(slope.half_width):.3f}"
-    return f"{math.exp(slope.mean):.3f}{spread}"
+    near = within(found["batch"], 0.75 * RELU_SLOPE, 1.25 * RELU_SLOPE)
+    return Claim("explosion", values, min(near, below(found["batch with skips"], RELU_SLOPE / 2)))
 
 
 def scale(tables: Tables) -> Claim:
@@ -280,15 +288,15 @@ def scale(tables: Tables) -> Claim:
     factor = float(table["factor"].iloc[0])
     change, gradient = by_seed(table, "output_change"), by_seed(table, "gradient_ratio")
     values = {"factor": f"{factor:g}", "change": f"{max(change):.1g}", "gradient": plain(gradient, 4)}
-    return Claim("scale", values, max(change) < 0.01 and all(abs(one * factor - 1) < 0.05 for one in gradient))
+    return Claim("scale", values, certain(max(change) < 0.01 and all(abs(one * factor - 1) < 0.05 for one in gradient)))
 
 
 def decay(tables: Tables) -> Claim:
     """Weight decay then works through the learning rate: smaller weights, greater effective rate."""
     table = tables["decay"]
     without, with_it = (by_seed(table, "effective_rate", decay=value) for value in sorted(table["decay"].unique()))
-    found: Estimate = ratio(with_it, without)
-    return Claim("decay", {"decay": f"{table['decay'].max():g}", "ratio": times(found)}, surely_above(found, 1))
+    found = ratio(with_it, without)
+    return Claim("decay", {"decay": f"{table['decay'].max():g}", "ratio": found.text()}, above(found, 1))
 
 
 def cost(tables: Tables) -> Claim:
@@ -296,7 +304,7 @@ def cost(tables: Tables) -> Claim:
     table = tables["cost"]
     ms, kept = (ratio(by_seed(table, c, arm="batch"), by_seed(table, c, arm="he")) for c in ("ms", "bytes"))
     group = ratio(by_seed(table, "ms", arm="group"), by_seed(table, "ms", arm="he"))
-    return Claim("cost", {"ms": times(ms), "bytes": times(kept), "group": times(group)}, surely_above(ms, 1))
+    return Claim("cost", {"ms": ms.text(), "bytes": kept.text(), "group": group.text()}, above(ms, 1))
 
 
 def folded(tables: Tables) -> Claim:
@@ -304,4 +312,4 @@ def folded(tables: Tables) -> Claim:
     table = selected(tables["cost"], arm="batch")
     difference = float(table["folded_difference"].max())
     found = ratio(by_seed(table, "inference_ms"), by_seed(table, "folded_ms"))
-    return Claim("folded", {"difference": f"{difference:.1g}", "ratio": times(found)}, difference < 1e-4)
+    return Claim("folded", {"difference": f"{difference:.1g}", "ratio": found.text()}, certain(difference < 1e-4))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
 
-import numpy as np
 import pandas as pd
 
 from pipeline.metrics.statistics import Estimate, estimate
@@ -14,13 +16,85 @@ Tables = Mapping[str, pd.DataFrame]
 """By name; each with the seeds of all runs in the column `seed`."""
 
 
+class Verdict(IntEnum):
+    """What an experiment says of a claim. Of a claim with several parts, the least of theirs."""
+
+    CONTRADICTED = 0
+    """The interval lies on the other side."""
+    OPEN = 1
+    """It reaches both sides: the experiment can't tell."""
+    HOLDS = 2
+
+
+class Interval(Protocol):
+    """A figure's 95 % interval over seeds; of one seed both ends are the figure."""
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The geometric mean of n ratios, and the factor of its 95 % t-interval, taken of their logarithms."""
+
+    mean: float
+    factor: float | None
+    """The interval runs from mean / factor to mean × factor; none for n = 1."""
+    n: int
+
+    @classmethod
+    def of_logarithms(cls, found: Estimate) -> Ratio:
+        """What an estimate of logarithms says of the numbers themselves."""
+        return cls(math.exp(found.mean), None if found.half_width is None else math.exp(found.half_width), found.n)
+
+    @property
+    def low(self) -> float:
+        return self.mean / (self.factor or 1)
+
+    @property
+    def high(self) -> float:
+        return self.mean * (self.factor or 1)
+
+    def text(self, digits: int = 3) -> str:
+        """ "2.31 ×/÷ 1.20 (n = 5)": the mean and the factor of its interval."""
+        spread = "" if self.factor is None else f" ×/÷ {number(self.factor, digits)}"
+        return f"{number(self.mean, digits)}{spread} (n = {self.n})"
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim's figures, as texts by name, and the verdict. Its words are in `reports/answers/*.claims.yaml`."""
 
     name: str
     values: Mapping[str, str]
-    holds: bool
+    verdict: Verdict
+
+
+def above(found: Interval, bound: float) -> Verdict:
+    """Of the claim that a figure is above a bound."""
+    if found.low > bound:
+        return Verdict.HOLDS
+    return Verdict.CONTRADICTED if found.high < bound else Verdict.OPEN
+
+
+def below(found: Interval, bound: float) -> Verdict:
+    """Of the claim that a figure is below a bound."""
+    if found.high < bound:
+        return Verdict.HOLDS
+    return Verdict.CONTRADICTED if found.low > bound else Verdict.OPEN
+
+
+def within(found: Interval, least: float, greatest: float) -> Verdict:
+    """Of the claim that a figure is between two bounds: two one-sided tests of equivalence."""
+    return min(above(found, least), below(found, greatest))
+
+
+def certain(fact: bool) -> Verdict:
+    """Of a claim on what leaves nothing to chance."""
+    return Verdict.HOLDS if fact else Verdict.CONTRADICTED
 
 
 def by_seed(table: pd.DataFrame, value: str, **where: object) -> list[float]:
@@ -36,41 +110,16 @@ def selected(table: pd.DataFrame, **where: object) -> pd.DataFrame:
     return table
 
 
-def ratio(over: Sequence[float], under: Sequence[float]) -> Estimate:
-    """Mean of the ratios seed by seed on a logarithmic scale, with the half-width of its 95 % t-interval there.
-
-    Mean and half-width are exponentials: the interval runs from mean / half_width to mean × half_width.
-    """
-    found = estimate([float(np.log(max(a, 1e-30) / max(b, 1e-30))) for a, b in zip(over, under, strict=True)])
-    return Estimate(
-        float(np.exp(found.mean)), None if found.half_width is None else float(np.exp(found.half_width)), found.n
+def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
+    """Of two figures, seed by seed."""
+    return Ratio.of_logarithms(
+        estimate([math.log(max(a, 1e-30) / max(b, 1e-30)) for a, b in zip(over, under, strict=True)])
     )
 
 
-def times(found: Estimate) -> str:
-    """ "2.31 ×/÷ 1.20 (n = 5)": a mean ratio and the factor of its interval."""
-    spread = "" if found.half_width is None else f" ×/÷ {number(found.half_width)}"
-    return f"{number(found.mean)}{spread} (n = {found.n})"
-
-
-def number(value: float) -> str:
-    """Three digits, without an exponent where the number is large: 0.0499, 2.31, 2,560."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def surely_above(found: Estimate, bound: float) -> bool:
-    """Whether the whole interval of a ratio is above a bound; of one seed, whether the ratio is."""
-    return found.mean / (found.half_width or 1) > bound
-
-
-def surely_below(found: Estimate, bound: float) -> bool:
-    """Whether the whole interval of a ratio is below a bound; of one seed, whether the ratio is."""
-    return found.mean * (found.half_width or 1) < bound
-
-
-def within(found: Estimate, factor: float) -> bool:
-    """Whether the whole interval of a ratio is between 1 / factor and factor: two one-sided tests of equivalence."""
-    return surely_above(found, 1 / factor) and surely_below(found, factor)
+def number(value: float, digits: int = 3) -> str:
+    """So many digits, without an exponent where the number is large: 0.0499, 2.31, 2,560."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}g}"
 
 
 def plain(values: Sequence[float], digits: int = 2, unit: str = "") -> str:

@@ -146,8 +146,8 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
 
     Columns variance, model, other, difference (dB, mean over images and seeds), low and high (95 % bootstrap interval
     over test images of the mean over seeds), half_width (of the 95 % t-interval over seeds; none for one seed), n
-    (seeds that both have) and p (exact sign-flip test over seeds, adjusted by Holm over all rows that have one; none
-    below six seeds).
+    (seeds that both have) and p (sign-flip test over seeds, adjusted by Holm over all rows that have one; none below
+    six seeds, nor against what is not trained: that a network beats it is no question of seeds).
     """
     rows = []
     for variance, part in images.groupby("variance"):
@@ -175,13 +175,19 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
                     "high": high,
                     "half_width": found.half_width,
                     "n": found.n,
-                    "p": sign_flip_p(seeds),
+                    "p": sign_flip_p(seeds) if other in trained else None,
                 }
             )
     table = pd.DataFrame(rows, columns=COMPARED)
     tested = table["p"].notna()
     table.loc[tested, "p"] = holm(table.loc[tested, "p"].tolist())
     return table
+
+
+def least_p(compared: pd.DataFrame) -> float:
+    """What the smallest p of a table of comparisons could be at best, given its seeds and the correction by Holm."""
+    tested = compared.dropna(subset="p")
+    return min(1.0, float(len(tested) * (2.0 ** (1 - tested["n"])).min()))
 
 
 def best_of(scores: pd.DataFrame, trained: Sequence[str]) -> str:

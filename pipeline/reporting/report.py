@@ -121,7 +121,7 @@ def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> d
         if context is None:
             continue
         found: list[claims.Claim] = context["claims"]
-        values = defaultdict(dict, {claim.name: without_n(claim.values) for claim in found})
+        values = defaultdict(dict, {claim.name: figures_for_prose(claim) for claim in found})
         prose = (ANSWERS / f"{study}.shown.{language}.md").read_text(encoding="utf-8")
         shown[study] = render_text(prose, {"c": values, "seeds": context["seeds"]})
         words = yaml.safe_load((ANSWERS / f"{study}.claims.yaml").read_text(encoding="utf-8"))
@@ -129,16 +129,17 @@ def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> d
             {
                 "claim": words[claim.name][language],
                 "measured": render_text(words[claim.name][f"measured_{language}"], in_order(language, claim.values)),
-                "holds": claim.holds,
+                "verdict": claim.verdict.name.lower(),
             }
             for claim in found
         ]
     return {"answers": answers, "shown": shown, "claims": tables}
 
 
-def without_n(values: Mapping[str, str]) -> dict[str, str]:
-    """Figures for running text, which says once how many seeds there are."""
-    return {name: re.sub(r" \(n = \d+\)$", "", value) for name, value in values.items()}
+def figures_for_prose(claim: claims.Claim) -> dict[str, str]:
+    """Figures for running text, which says once how many seeds there are, and the verdict."""
+    figures = {name: re.sub(r" \(n = \d+\)$", "", value) for name, value in claim.values.items()}
+    return {**figures, "verdict": claim.verdict.name.lower()}
 
 
 def in_order(language: str, values: Mapping[str, str]) -> dict[str, str]:
@@ -153,7 +154,7 @@ def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:
         "data": part.data,
         "test_count": end - first,
         "runs": sorted(runs, key=lambda run: (run.name, run.run_id)),
-        "commands": sorted({run.tags[keys.COMMAND] for run in runs}),
+        "commands": list(dict.fromkeys(run.tags[keys.COMMAND] for run in sorted(runs, key=lambda run: run.ended_ms))),
     }
 
 
@@ -214,6 +215,8 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         },
         "tuned": any("tuned_strength" in run.metrics for run in part.runs),
         "comparisons": list(tables[keys.COMPARISONS].itertuples()),
+        "tested": int(tables[keys.COMPARISONS]["p"].count()),
+        "least_p": denoising.least_p(tables[keys.COMPARISONS]),
         "figures": {Path(file).stem: save(figure, pictures / file) for file, figure in drawn.items()},
         "grids": grids,
     }

@@ -96,7 +96,7 @@ def test_holms_adjustment_is_that_of_a_worked_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_six_seeds_that_agree_are_the_fewest_that_decide() -> None:
+def test_below_six_seeds_no_p_is_given() -> None:
     assert sign_flip_p([0.1, 0.2, 0.3, 0.2, 0.1]) is None
     assert sign_flip_p([0.1, 0.2, 0.3, 0.2, 0.1, 0.4]) == pytest.approx(2 / 2**6)
 

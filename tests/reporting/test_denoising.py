@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.reporting.denoising import comparisons, cross_matrix, denoising_results
+from pipeline.reporting.denoising import comparisons, cross_matrix, denoising_results, least_p
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
@@ -29,20 +29,22 @@ def test_models_are_compared_image_by_image_and_seed_by_seed() -> None:
     assert table.loc["worse", "high"] - table.loc["worse", "low"] < 0.05
     assert table.loc["linear", "difference"] == pytest.approx(1.525)
     assert table["n"].tolist() == [6, 6], "a baseline has one run and is compared with each seed"
-    # Six seeds agree: 2/2⁶ each, doubled by Holm's correction for two tests.
-    assert table["p"].tolist() == pytest.approx([2 * 2 / 64] * 2)
+    assert table.loc["worse", "p"] == pytest.approx(2 / 64), "six seeds agree"
+    assert pd.isna(table.loc["linear", "p"]), "not a question of seeds"
 
 
 def test_a_model_with_failed_seeds_is_compared_where_it_can_be_and_excuses_no_other() -> None:
     tables = [scores_of("good", seed, np.full(300, 30.0 + 0.01 * seed)) for seed in range(7)]
     tables += [scores_of("worse", seed, np.full(300, 29.0)) for seed in range(7)]
+    tables += [scores_of("worst", seed, np.full(300, 28.0)) for seed in range(7)]
     tables += [scores_of("failing", seed, np.full(300, 28.0)) for seed in (0,)]
     tables += [scores_of("other seeds", seed, np.full(300, 28.0)) for seed in (8, 9)]
     tables.append(scores_of("linear", 0, np.full(300, 27.0), trained=False))
     table = comparisons(pd.concat(tables, ignore_index=True)).set_index("other")
-    assert table["n"].to_dict() == {"worse": 7, "failing": 1, "linear": 7}
+    assert table["n"].to_dict() == {"worse": 7, "worst": 7, "failing": 1, "linear": 7}
     assert pd.isna(table.loc["failing", "p"])
-    assert table.loc[["worse", "linear"], "p"].tolist() == pytest.approx([2 * 2 / 128] * 2), "adjusted for the two"
+    assert table.loc[["worse", "worst"], "p"].tolist() == pytest.approx([2 * 2 / 128] * 2), "adjusted for the two"
+    assert least_p(table) == pytest.approx(2 * 2 / 128)
 
 
 def test_the_best_and_the_interval_are_of_the_seeds_that_both_have() -> None:
