@@ -86,7 +86,10 @@ def close_abandoned(store: TrackingStore, experiment_id: str, run: Run) -> None:
 
 
 def owner(run: Run) -> str:
-    """A name of this home's own, which moves with it: several homes may share a tracking store."""
+    """A name of this home's own, which moves with it: several homes may share a tracking store.
+
+    Copies of a home do, where the store is not in the home; as they see different locks, each is told by an inode.
+    """
     file = run.cache / "owner"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +99,8 @@ def owner(run: Run) -> str:
         with suppress(FileExistsError):
             file.hardlink_to(building)
         building.unlink()
-    return file.read_text(encoding="utf-8")
+    name = file.read_text(encoding="utf-8")
+    return f"{name}-{file.stat().st_ino}" if run.tracking_uri else name
 
 
 def trials_folder(run: Run) -> Path:

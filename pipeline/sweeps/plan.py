@@ -13,7 +13,7 @@ from pipeline.config import Config, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
 from pipeline.study_config import BatchNormStudy, GanStudy
-from pipeline.sweeps.claims import trials_folder
+from pipeline.sweeps.claims import owner, trials_folder
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -120,16 +120,17 @@ def plan(
     trials: Sequence[Trial], images: ImageStore, store: TrackingStore, experiment_id: str, run: Run
 ) -> list[Planned]:
     """Match trials with runs: one query, whatever the number of trials. No experiment (""): nothing has been run."""
-    runs = Runs(store.trials(experiment_id) if experiment_id else [])
+    runs = Runs(store.trials(experiment_id) if experiment_id else [], owner(run))
     return [planned_one(trial, identify(trial, images), runs, store, run) for trial in trials]
 
 
 class Runs:
     """The runs that a plan is made from, by what it asks of them."""
 
-    def __init__(self, runs: Sequence[RunRecord]) -> None:
+    def __init__(self, runs: Sequence[RunRecord], owner: str) -> None:
         self.finished: dict[str, list[RunRecord]] = {}
         self.unfinished: dict[str, RunRecord] = {}
+        """Those that began here: what began elsewhere can't go on here."""
         self.code: dict[str, dict[str, str]] = {}
         """What it was made with, by the rest of an identity; the newest."""
         self.seconds: dict[str, float] = {}
@@ -141,7 +142,7 @@ class Runs:
                 identity = json.loads(run.tags[keys.IDENTITY])
                 self.code[without_code(identity)] = identity["code"]
                 self.seconds[kind_of(identity)] = run.metrics.get(keys.TOTAL_SECONDS, 0.0)
-            else:
+            elif run.tags.get(keys.OWNER) == owner:
                 self.unfinished[fingerprint] = run
 
 

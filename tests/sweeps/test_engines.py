@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from unittest.mock import Mock
@@ -106,6 +107,21 @@ def test_runs_of_other_machines_are_not_taken_for_abandoned(home: Path) -> None:
         assert store.run(run_id).status == "RUNNING"
     close_abandoned(store, experiment, run)
     assert store.run(run_id).status == "KILLED"
+
+
+def test_a_copied_home_leaves_the_other_ones_runs_alone_where_both_share_a_store(home: Path, tmp_path: Path) -> None:
+    first = Run(home=home, tracking_uri=f"sqlite:///{tmp_path / 'shared.db'}")
+    store = open_store(first)
+    experiment = store.experiment("images-denoising", "d" * 64, "")
+    tags = {keys.OWNER: owner(first), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
+    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    copy, moved = tmp_path / "copy", tmp_path / "moved"
+    shutil.copytree(home, copy)
+    home.rename(moved)
+    close_abandoned(store, experiment, replace(first, home=copy))
+    assert store.run(run_id).status == "RUNNING"
+    close_abandoned(store, experiment, replace(first, home=moved))
+    assert store.run(run_id).status == "KILLED", "a moved home is the same one"
 
 
 def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: ImageStore) -> None:

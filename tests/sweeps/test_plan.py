@@ -12,6 +12,7 @@ import pytest
 from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
+from pipeline.sweeps.claims import owner
 from pipeline.sweeps.identity import CLASSIFICATION, DENOISING, Identity, code_of, identify, network_module
 from pipeline.sweeps.plan import Planned, denoising_trials, plan, seconds_left, sweep_key
 from pipeline.tracking import keys
@@ -156,7 +157,7 @@ def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patch
     now, older, failed, _ = trials
 
     def record(identity: Identity, seconds: float) -> None:
-        tags = {keys.IDENTITY: identity.text}
+        tags = {keys.IDENTITY: identity.text, keys.OWNER: owner(run)}
         with recording(store, experiment, "", keys.KIND_TRIAL, identity.fingerprint, tags) as recorder:
             recorder.metrics({keys.TOTAL_SECONDS: seconds})
             if seconds < 0:
