@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.arguments import explain, options_of, require_yaml, rewritten, value_of
+from pipeline.arguments import TABLES, explain, options_of, require_yaml, rewritten, value_of
 from pipeline.checks import BUDGETS
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import complain, say, show_log
@@ -153,7 +153,7 @@ def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """Parse, or raise `UserError` in one line with the nearest option there is."""
     for option, value in options_of(arguments):
         if option == "--config" and value:
-            require_yaml(Path(value))
+            require_yaml(Path(value), list(parser.get_defaults().keys()))
     with in_plain_words(parser):
         given: Namespace = parser.instantiate(parser.parse_args(with_whole_tables(parser, arguments)))
     return given
@@ -183,7 +183,7 @@ def with_whole_tables(parser: ArgumentParser, arguments: list[str]) -> list[str]
     kept: set[str] = set()
     for option, value in options_of(arguments):
         table, _, name = option.rpartition(".")
-        if table.startswith(("--sweep.settings.", "--sweep.training_of.")):
+        if table.removeprefix("--").startswith(TABLES):
             given.setdefault(table, {})[name] = value_of(value or "")
             continue
         rest.append(option if value is None else f"{option}={value}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ LISTS = (
     "--batch_norm.seeds",
     "--server.allowed_hosts",
 )
+TABLES = ("sweep.settings.", "sweep.training_of.")
+"""What these begin is a table of settings: those of one network."""
+KINDS = {"float": "number", "int": "whole number", "tuple": "list", "dict": "table {name: value}"}
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
@@ -139,8 +142,11 @@ def value_of(text: str) -> Any:
         raise UserError(f"{text}: no value; write a list without spaces, such as [16,32,64]") from error
 
 
-def require_yaml(file: Path) -> None:
-    """Refuse an experiment file that can't be read as settings, and say where. What they mean, the parser checks."""
+def require_yaml(file: Path, known: Collection[str]) -> None:
+    """Refuse an experiment file that can't be read as settings, and say where. What they mean, the parser checks.
+
+    `known`: all settings by their dotted names.
+    """
     if not file.is_file():
         return  # which the parser says well
     try:
@@ -154,19 +160,32 @@ def require_yaml(file: Path) -> None:
         raise UserError(f"{file}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file}: no settings in it; expected sections such as sweep: {{variances: [0.05]}}")
+    require_tables(file, content, known)
+
+
+def require_tables(file: Path, content: Mapping[str, Any], known: Collection[str], above: str = "") -> None:
+    """Refuse one value where several settings belong: the parser would pass over it, or not say where it is."""
+    for key, value in content.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            require_tables(file, value, known, f"{name}.")
+        elif above in TABLES or any(setting.startswith(f"{name}.") for setting in known):
+            found = "nothing" if value is None else value
+            raise UserError(f"{file}: {name}: expected a table {{name: value}}, found {found}")
 
 
 def explain(message: str, known: Iterable[str]) -> str:
     """A parser's message as one line in plain words, with the nearest name for one it does not know."""
     line = " ".join(message.split())
     line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
-    for kind, words in {"float": "number", "int": "whole number", "tuple": "list"}.items():
+    for kind, words in KINDS.items():
         line = line.replace(f"<class '{kind}'>", words)
     line = re.sub(
         r"Does not validate against any of the Union subtypes Subtypes: \[(.+)\] Errors: .* Given value: (.*)",
         lambda match: f"expected {match[1].replace(', ', ' or ')}, found {match[2]}",
         line,
     )
+    line = re.sub(r"Unable to load config '(.*)' - Parser key .*", r"expected a table {name: value}, found \1", line)
     line = re.sub(r"typing\.Literal\[('\w+')\]", r"\1", line)
     line = re.sub(r"a typing\.Literal\[([^]]+)\]", r"one of \1", line)
     line = re.sub(r"Expected (.+)\. Got value: (.*)", r"expected \1, found \2", line)

@@ -28,6 +28,17 @@ def require_positive(name: str, values: Iterable[float]) -> None:
             raise UserError(f"{name}: {value:g} is not a positive number")
 
 
+def require_variances(name: str, values: Iterable[float]) -> None:
+    """Refuse what is no variance of noise on pixels from 0 to 1, most likely one of pixels from 0 to 255."""
+    values = list(values)
+    require_positive(name, values)
+    if max(values) > 1:
+        raise UserError(
+            f"{name}: {max(values):g} is above 1; pixels run from 0 to 1, so a standard deviation of 25 of 255 is a "
+            "variance of 0.0096"
+        )
+
+
 def require_distinct(name: str, values: Sequence[object]) -> None:
     """Refuse a value given twice: it would be one trial, counted as two."""
     for value in values:

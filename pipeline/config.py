@@ -23,6 +23,7 @@ from pipeline.checks import (
     require_positive,
     require_seeds,
     require_some,
+    require_variances,
 )
 from pipeline.errors import UserError
 from pipeline.study_config import BatchNormStudy, GanStudy
@@ -256,7 +257,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         require_some("sweep.variances", self.variances, 'VARS="0.01 0.05 0.1"')
-        require_positive("sweep.variances", self.variances)
+        require_variances("sweep.variances", self.variances)
         require_distinct("sweep.variances", self.variances)
         if min(self.variances) < LEAST_VARIANCE:
             raise UserError(f"sweep.variances: noise of variance {min(self.variances):g} vanishes in float32 pixels")
@@ -264,7 +265,7 @@ class Sweep:
         require_distinct("sweep.models", self.models)
         require_distinct("sweep.baselines", self.baselines)
         require_seeds("sweep.seeds", self.seeds)
-        require_positive("sweep.span", self.span)
+        require_variances("sweep.span", self.span)
         if self.span[0] >= self.span[1]:
             raise UserError(f"sweep.span is {self.span[0]:g} to {self.span[1]:g}; give the smaller variance first")
         for model in self.training_of:

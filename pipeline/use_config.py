@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pipeline.checks import expanded, require_positive
+from pipeline.checks import expanded, require_variances
 from pipeline.errors import UserError
 
 
@@ -59,12 +59,7 @@ class Denoise:
         for name in ("out", "clean"):
             object.__setattr__(self, name, expanded(getattr(self, name)))
         if self.variance != "blind":
-            require_positive("variance", [self.variance])
-            if self.variance > 1:
-                raise UserError(
-                    f"variance is {self.variance:g}; pixels run from 0 to 1, so a standard deviation of 25 of 255 is "
-                    "a variance of 0.0096"
-                )
+            require_variances("variance", [self.variance])
 
 
 @dataclass(frozen=True, kw_only=True)

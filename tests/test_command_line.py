@@ -38,6 +38,11 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         (["sweep", "--sweep.variances", "0.1, .nan"], "nan is not a positive number"),
         (["sweep", "--sweep.variances="], "sweep.variances is empty; give at least one"),
         (["sweep", "--sweep.variances=0.1 0.1"], "0.1 is given more than once"),
+        (["sweep", "--sweep.variances=0.1 2"], "sweep.variances: 2 is above 1; pixels run from 0 to 1, so a standard"),
+        (["sweep", "--sweep.span=[0.1, 25]"], "sweep.span: 25 is above 1"),
+        (["denoise", "--variance=2"], "variance: 2 is above 1; pixels run from 0 to 1, so a standard deviation"),
+        (["sweep", "--sweep.settings.autoencoder=3"], "sweep.settings: expected a table {name: value}, found 3"),
+        (["sweep", "--classify=3"], "classify: expected a table {name: value}, found 3"),
         (["sweep", "--sweep.variances=1e-20"], "noise of variance 1e-20 vanishes in float32"),
         (["sweep", "--sweep.seeds=-1"], "sweep.seeds: -1 is below 0"),
         (["sweep", "--sweep.training.epochs=0"], "training.epochs: 0 is not a positive number"),
@@ -77,9 +82,15 @@ def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pyte
         ("sweep:\n  seeds: [0]\n models: 3\n", "mine.yaml, line 3: "),
         ("", "mine.yaml: no settings in it"),
         ("just words", "mine.yaml: no settings in it"),
+        ("classify: 3", "mine.yaml: classify: expected a table {name: value}, found 3"),
+        ("run: [1, 2]", "mine.yaml: run: expected a table {name: value}, found [1, 2]"),
+        ("sweep:", "mine.yaml: sweep: expected a table {name: value}, found nothing"),
+        ("sweep: {training: 3}", "mine.yaml: sweep.training: expected a table {name: value}, found 3"),
+        ("sweep: {settings: {autoencoder: 3}}", "sweep.settings.autoencoder: expected a table {name: value}, found 3"),
+        ("sweep: {training_of: {dncnn: fast}}", "sweep.training_of.dncnn: expected a table {name: value}, found fast"),
     ],
 )
-def test_a_file_that_is_no_yaml_is_named_with_its_line(
+def test_a_file_that_holds_no_settings_is_named_with_the_place(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.yaml"
