@@ -109,6 +109,8 @@ def test_a_file_that_holds_no_settings_is_named_with_the_place(
         (["sweep", "--sweep.models=autoencoder unet"], "no network called 'unet'"),
         (["sweep", "--sweep.baselines=noisy liner"], "no network called 'liner'; did you mean linear?"),
         (["sweep", "--sweep.training_of.dncn.epochs=1"], "no network called 'dncn'; did you mean dncnn?"),
+        (["all", "--sweep.models=autoencoder unet"], "no network called 'unet'"),
+        (["report", "--sweep.models=residul"], "no network called 'residul'; did you mean residual?"),
         (["sweep", "--sweep.settings.autoencoder.wdth=8"], "autoencoder has no setting wdth; did you mean width?"),
         (["classify", "--classify.settings.widths=[-1]"], "cnn with settings {'widths': [-1]}"),
         (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),

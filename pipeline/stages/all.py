@@ -12,6 +12,8 @@ from pipeline.stages import classify, report, study_batchnorm, study_gan, sweep
 
 def run(config: Config) -> None:
     """classify, sweep, both studies, report; each prepares its own data."""
+    for stage in (classify, sweep):
+        stage.require_names(config)
     failures = []
     for stage in (classify, sweep, study_gan, study_batchnorm):
         try:

@@ -10,8 +10,9 @@ from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trained import register_trained
-from pipeline.stages.trials import describe, experiment_for, run_missing
+from pipeline.stages.trials import describe, experiment_for, require_network, run_missing
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
+from pipeline.sweeps.identity import CLASSIFICATION
 from pipeline.sweeps.plan import classification_trials
 from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -20,6 +21,7 @@ from pipeline.tracking.views import CLASSIFICATION as CLASSIFICATION_CHARTS
 
 def run(config: Config) -> None:
     """Train and measure the trials that have no finished run, and print the figures of all."""
+    require_names(config)
     images = catalog.prepare(config.data, config.run, "digits")
     store = open_store(config.run)
     text = describe(images.manifest, f"Classifiers of {images.manifest.title}, one run a trial.")
@@ -52,6 +54,11 @@ def run(config: Config) -> None:
         say(f"classify  {len(runs)} networks together: test accuracy {together:.2%}")
     say(f"classify  {len(runs)} trials finished")
     results.require_all()
+
+
+def require_names(config: Config) -> None:
+    """Refuse a network that there is not."""
+    require_network(config.classify.model, CLASSIFICATION)
 
 
 def summarise(

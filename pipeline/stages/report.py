@@ -22,6 +22,9 @@ def run(config: Config) -> None:
     Where nothing has been run of a question, or only on data that have changed since or are not those of the SOURCE
     given, it is run first, if its data can be had and `report.run_missing`; the studies, which take longer, are not.
     """
+    if config.report.run_missing:
+        for _, stage in QUESTIONS.values():
+            stage.require_names(config)
     store = open_store(config.run)
     failures: list[str] = []
     parts: dict[str, Part | None] = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}

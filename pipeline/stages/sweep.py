@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import reporting
-from pipeline.config import Config, Run, Sweep
+from pipeline.config import Config, Run
 from pipeline.console import counted, say, table
 from pipeline.data import catalog
 from pipeline.data.source_code import code_digest
@@ -16,10 +16,10 @@ from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import register_trained
-from pipeline.stages.trials import Results, describe, experiment_for, require_known, run_missing
+from pipeline.stages.trials import Results, describe, experiment_for, require_known, require_network, run_missing
 from pipeline.sweeps import cross
 from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
-from pipeline.sweeps.identity import DENOISING, NETWORKS, network_module
+from pipeline.sweeps.identity import DENOISING
 from pipeline.sweeps.plan import BASELINES, denoising_trials, sweep_key
 from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -31,7 +31,7 @@ REPORTING = Path(reporting.__file__).parent
 
 def run(config: Config) -> None:
     """Train and measure the trials that have no finished run, summarise the sweep, and print its figures."""
-    require_settings_of_known(config.sweep)
+    require_names(config)
     images = catalog.prepare(config.data, config.run, "colour")
     require_large_enough(images.manifest)
     store = open_store(config.run)
@@ -99,16 +99,13 @@ def measured_across(
     return [newest[run.run_id] for run in results.runs]
 
 
-def require_settings_of_known(sweep: Sweep) -> None:
-    """Refuse settings of a network that there is not: they would be passed over in silence."""
+def require_names(config: Config) -> None:
+    """Refuse networks that there are not, and settings of such, which would be passed over in silence."""
+    sweep = config.sweep
     for name in sweep.baselines:
         require_known(name, BASELINES)
-    unused = (set(sweep.settings) | set(sweep.training_of)) - set(sweep.models)
-    for name in sorted(unused):
-        if network_module(DENOISING, name) == NETWORKS:  # not read off the source
-            from pipeline.models import DENOISERS  # brings torch
-
-            require_known(name, DENOISERS)
+    for name in sorted({*sweep.models, *sweep.settings, *sweep.training_of}):
+        require_network(name, DENOISING)
 
 
 def experiment_name(manifest: Manifest, clip: bool) -> str:

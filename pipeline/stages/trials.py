@@ -15,6 +15,7 @@ from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import TrialsFailedError, UserError
 from pipeline.interruption import interrupted
 from pipeline.sweeps.claims import SECONDS_TO_LOOK, ClaimedError, claimed, close_abandoned, owner
+from pipeline.sweeps.identity import CLASSIFICATION, NETWORKS, network_module
 from pipeline.sweeps.plan import Planned, plan, seconds_left
 from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
@@ -97,7 +98,7 @@ def run_missing(
 
 
 def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
-    """Refuse networks that are in no table, and settings that a network can't be made with.
+    """Refuse settings that a network can't be made with.
 
     The experiments of a study are not chosen by name.
     """
@@ -107,10 +108,8 @@ def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
     channels, classes = manifest.shape[1], len(manifest.classes)
     for trial in {one.trial.model: one.trial for one in todo}.values():
         if isinstance(trial, ClassificationTrial):
-            require_known(trial.model, CLASSIFIERS)
             build(CLASSIFIERS, trial, channels=channels, classes=classes)
         elif isinstance(trial, DenoisingTrial):
-            require_known(trial.model, DENOISERS)
             build(DENOISERS, trial, channels=channels, variance=trial.variance)
 
 
@@ -182,6 +181,14 @@ def describe(manifest: Manifest, what: str) -> str:
     notes = " ".join(manifest.notes)
     count = f"{manifest.shape[0]:,} images, sha256 of the data: `{manifest.digest}`."
     return f"{what}\n\n{notes}\n\n{count}"
+
+
+def require_network(name: str, recipe: str) -> None:
+    """Refuse a network that isn't in the table that a recipe takes its networks from."""
+    if network_module(recipe, name) == NETWORKS:  # not read off the source
+        from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+
+        require_known(name, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
 
 
 def require_known(name: str, known: Collection[str]) -> None:
