@@ -7,26 +7,54 @@ BIN := .venv/bin
 endif
 READY := .venv/ready
 
+# What each target takes, as options of its command line; while only-names is set, as the names of the variables alone.
 # $(call option,NAME,--dotted.name …): the value of a variable the user gave, even an empty one, under each of the names.
-option = $(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))"))
+# $(call given,NAME,option): for variables that are yes or no. $(call plain,NAME): the value as it is.
+option = $(if $(only-names),$(1),$(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))")))
+given  = $(if $(only-names),$(1),$(if $(filter-out 0 no false,$($(1))),$(2)))
+plain  = $(if $(only-names),$(1),$($(1)))
 
-# $(call given,NAME,option): for variables that are yes or no.
-given = $(if $(filter-out 0 no false,$($(1))),$(2))
+config   = $(call option,CONFIG,--config)
+data     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) $(config)
+colour   = $(call option,IMAGES,--data.images.folder) $(call option,DATASET,--data.denoise)
+training = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
+sweeping = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) \
+           $(call option,SEEDS,--sweep.seeds) $(call given,CLIP,--sweep.clip=true) $(call option,MODEL,--sweep.models)
+engine   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
+           $(call option,THREADS,--run.threads) $(call given,FORCE,--run.force=true) $(call given,DRY_RUN,--dry-run)
+files    = $(call plain,IN) $(call option,OUT,--out) $(call option,MODEL,--model)
+more     = $(call plain,ARGS)
 
-DATA_OPTIONS     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source) \
-                   $(call option,IMAGES,--data.images.folder) $(call option,DATASET,--data.denoise) $(call option,CONFIG,--config)
-CLASSIFY_OPTIONS = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
-SWEEP_OPTIONS    = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) $(call option,SEEDS,--sweep.seeds) \
-                   $(call given,CLIP,--sweep.clip=true)
-MODELS           = $(call option,MODEL,--sweep.models)
-ENGINE_OPTIONS   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
-                   $(call option,THREADS,--run.threads) $(call given,FORCE,--run.force=true) $(call given,DRY_RUN,--dry-run)
-SERVER_OPTIONS   = $(call option,PORT,--server.port) $(call option,HOST,--server.host) \
-                   $(call option,HOSTS,--server.allowed_hosts) $(call given,AUTH,--server.auth=true)
-PIPELINE         = $(BIN)/python -m pipeline
+demo.options            = $(config) $(training) $(sweeping) $(engine) $(more)
+all.options             = $(data) $(colour) $(training) $(sweeping) $(engine) $(more)
+prepare.options         = $(data) $(colour) $(more)
+classify.options        = $(data) $(training) $(call option,MODEL,--classify.model) $(engine) $(more)
+sweep.options           = $(data) $(colour) $(sweeping) $(engine) $(more)
+study-gan.options       = $(data) $(call option,SEEDS,--gan.seeds) $(engine) $(more)
+study-batchnorm.options = $(data) $(call option,SEEDS,--batch_norm.seeds) $(engine) $(more)
+report.options          = $(all.options)
+denoise.options         = $(files) $(call option,VAR,--variance) $(call option,CLEAN,--clean) $(data) $(colour) $(more)
+digits.options          = $(files) $(data) $(more)
+compare.options         = $(more)
+ui.options              = $(call option,PORT,--ui.port) $(more)
+server.options          = $(call option,PORT,--server.port) $(call option,HOST,--server.host) \
+                          $(call option,HOSTS,--server.allowed_hosts) $(call given,AUTH,--server.auth=true) $(more)
+doctor.options          = $(engine) $(more)
+test.options            = $(or $(call given,ALL,4 -m ''),auto)
+PIPELINE                = $(BIN)/python -m pipeline
 
+TARGETS := help setup demo all prepare classify sweep study-gan study-batchnorm report denoise digits compare ui server \
+           doctor test lint format lock clean distclean
 .DEFAULT_GOAL := help
-.PHONY: help setup demo all prepare classify sweep study-gan study-batchnorm report denoise digits compare ui server doctor test lint format lock clean distclean
+.PHONY: $(TARGETS)
+
+# A variable on the command line that none of the targets takes would be passed over in silence, a mistyped one too.
+# Those that another make hands on to this one are not meant for it.
+known := $(sort $(foreach only-names,yes,$(foreach goal,$(MAKECMDGOALS),$($(goal).options))))
+typed := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+ifeq ($(MAKELEVEL)$(filter-out $(TARGETS),$(MAKECMDGOALS)),0)
+$(if $(filter-out help,$(MAKECMDGOALS)),$(foreach name,$(filter-out $(known) PYTHON BIN SHELL,$(typed)),    $(error $(name) is not a setting of make $(MAKECMDGOALS): $(or $(known),it takes none))))
+endif
 
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
@@ -65,50 +93,50 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(READY) ## everything on the bundled images, offline, in a few minutes
-	@$(PIPELINE) all --data.choice=demo $(call option,CONFIG,--config) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) all --data.choice=demo $($@.options)
 
 all: $(READY) ## everything: prepare, classify, sweep, both studies, report
-	@$(PIPELINE) all $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 prepare: $(READY) ## read MNIST (CSV) and CIFAR-10, once
-	@$(PIPELINE) prepare $(DATA_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 classify: $(READY) ## train and measure a digit classifier
-	@$(PIPELINE) classify $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(call option,MODEL,--classify.model) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
-	@$(PIPELINE) sweep $(DATA_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 study-gan: $(READY) ## measure why a generator ascends log D(G(z))
-	@$(PIPELINE) study-gan $(DATA_OPTIONS) $(call option,SEEDS,--gan.seeds) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 study-batchnorm: $(READY) ## measure whether batch normalization speeds up learning
-	@$(PIPELINE) study-batchnorm $(DATA_OPTIONS) $(call option,SEEDS,--batch_norm.seeds) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 report: $(READY) ## write reports/output/report.en.md from the tracked runs; networks are trained first where none are
-	@$(PIPELINE) report $(DATA_OPTIONS) $(CLASSIFY_OPTIONS) $(SWEEP_OPTIONS) $(MODELS) $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 denoise: $(READY) ## denoise the images IN= into the folder OUT=, with the best model trained
-	@$(PIPELINE) denoise $(IN) $(call option,OUT,--out) $(call option,VAR,--variance) $(call option,MODEL,--model) $(call option,CLEAN,--clean) $(DATA_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 digits: $(READY) ## name the digits in IN=: CSV files or images; OUT=predictions.csv
-	@$(PIPELINE) digits $(IN) $(call option,OUT,--out) $(call option,MODEL,--model) $(DATA_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 compare: $(READY) ## print the figures of all classifiers and of the last sweep, side by side
-	@$(PIPELINE) compare $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 ui: $(READY) ## compare the runs in the MLflow UI
-	@$(PIPELINE) ui $(call option,PORT,--ui.port) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 server: $(READY) ## an MLflow server for several people or machines
-	@$(PIPELINE) server $(SERVER_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 doctor: $(READY) ## what is installed and stored here, and what is wrong with it
-	@$(PIPELINE) doctor $(ENGINE_OPTIONS) $(ARGS)
+	@$(PIPELINE) $@ $($@.options)
 
 # The slow tests wait for servers and for moments to kill: more of them run at once than there are cores.
 test: $(READY) ## the tests (a few minutes); ALL=1: also the slow ones and those with servers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(if $(ALL),4 -m '',auto) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $($@.options) --dist worksteal
 
 lint: $(READY) ## style, types, and the arrows between the rooms
 	$(BIN)/ruff check .

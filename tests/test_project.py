@@ -45,11 +45,13 @@ def test_conda_installs_this_project_from_the_lock_and_lists_nothing_of_its_own(
     assert pip == {"pip": ["--requirement requirements.lock", "--editable ."]}
 
 
-def run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_make(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Call make as from a shell, even when these tests are run by make."""
     outer = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
     environment = {name: value for name, value in os.environ.items() if name not in outer}
-    return subprocess.run(["make", *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        ["make", *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, input=given
+    )
 
 
 def make(*arguments: str) -> str:
@@ -80,6 +82,36 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
 
 
 @pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["sweep", "VAR=0.1"], "VAR is not a setting of make sweep: ARGS CLIP CONFIG DATA DATASET DRY_RUN ENGINE"),
+        (["sweep", "JOB=4"], "JOB is not a setting of make sweep: "),
+        (["classify", "VARS=0.1"], "VARS is not a setting of make classify: "),
+        (["study-gan", "EPOCHS=3"], "EPOCHS is not a setting of make study-gan: "),
+        (["demo", "SOURCE=x"], "SOURCE is not a setting of make demo: "),
+        (["demo", "DATA=full"], "DATA is not a setting of make demo: "),
+        (["classify", "compare", "SEED=1"], "SEED is not a setting of make classify compare: "),
+        (["lint", "ARGS=--fix"], "ARGS is not a setting of make lint: it takes none"),
+    ],
+)
+def test_a_variable_that_no_target_named_takes_is_refused(command: list[str], message: str) -> None:
+    done = run_make("--dry-run", "--assume-old=.venv/ready", *command)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_variables_of_the_environment_and_of_an_outer_make_are_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make("--dry-run", "--assume-old=.venv/ready", "compare")
+    monkeypatch.setenv("VARS", "0.1")
+    assert make("--dry-run", "--jobs=2", "--assume-old=.venv/ready", "compare", "PYTHON=python3") == plain
+    outer = "compare:; @$(MAKE) --no-print-directory --dry-run --assume-old=.venv/ready --file=Makefile compare\n"
+    done = run_make("--file=-", "compare", "OUTER=1", given=outer)
+    assert (done.returncode, done.stdout) == (0, plain)
+
+
+@pytest.mark.parametrize(
     ("command", "expected"),
     [
         (["sweep", "VARS=0.01 0.1"], 'pipeline sweep    "--sweep.variances=0.01 0.1"'),
@@ -96,6 +128,10 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
         (["denoise", "IN=a b", "OUT=c", "VAR=0.1"], 'pipeline denoise a b "--out=c" "--variance=0.1"'),
         (["digits", "IN=a.csv", "OUT=c"], 'pipeline digits a.csv "--out=c"'),
         (["ui", "PORT=5001"], '"--ui.port=5001"'),
+        (["classify", "sweep", "VARS=0.1"], 'pipeline sweep "--sweep.variances=0.1"'),
+        (["demo", "CONFIG=a.yaml"], 'pipeline all --data.choice=demo "--config=a.yaml"'),
+        (["test", "ALL=1"], "--numprocesses 4 -m ''"),
+        (["test"], "--numprocesses auto"),
         (
             ["server", "HOST=0.0.0.0", "HOSTS=head lab", "AUTH=1"],
             '"--server.host=0.0.0.0" "--server.allowed_hosts=head lab" --server.auth=true',
