@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.arguments import TABLES, explain, options_of, require_yaml, rewritten, value_of
-from pipeline.checks import BUDGETS
-from pipeline.config import PROJECT_ROOT, Config
+from pipeline.checks import BUDGETS, unwritable
+from pipeline.config import PROJECT_ROOT, Config, Run
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
 from pipeline.errors import FaultsFoundError, TrialsFailedError, UserError
@@ -34,6 +34,8 @@ class Stage:
     """The data it works on."""
     needs_every: bool = True
     """Whether it needs all of them, or makes do with what there is."""
+    writes: bool = True
+    """Whether it writes into the home folder, even where the tracking store is a server elsewhere."""
     short: tuple[str, ...] = ()
     """Options of its own that may be given by their last name: it takes files as well, after its name."""
 
@@ -46,15 +48,18 @@ STAGES = {
     "study-batchnorm": Stage("measure whether batch normalization speeds up learning", ("digits",)),
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep, the studies and report, each unless done", catalog.ROLES),
-    "compare": Stage("print the figures of classifiers and of sweeps side by side"),
-    "ui": Stage("compare runs in the MLflow UI"),
+    "compare": Stage("print the figures of classifiers and of sweeps side by side", writes=False),
+    "ui": Stage("compare runs in the MLflow UI", writes=False),
     "denoise": Stage(
         "images with a trained model: IMAGE… --out FOLDER [--variance V] [--model NAME] [--clean IMAGE]",
+        writes=False,
         short=("out", "variance", "model", "clean"),
     ),
-    "digits": Stage("name digits with a trained model: CSV|IMAGE… [--out CSV] [--model NAME]", short=("out", "model")),
+    "digits": Stage(
+        "name digits with a trained model: CSV|IMAGE… [--out CSV] [--model NAME]", writes=False, short=("out", "model")
+    ),
     "server": Stage("an MLflow server that several people or machines send runs to"),
-    "doctor": Stage("what is installed and stored here, and what is wrong with it"),
+    "doctor": Stage("what is installed and stored here, and what is wrong with it", writes=False),
 }
 
 
@@ -68,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notice_interrupts()
     try:
         stage, config, notice = configure(list(sys.argv[1:] if arguments is None else arguments))
+        if writes(stage, config.run) and (fault := unwritable(config.run.home)):
+            raise UserError(fault)
         if notice:
             say(notice)
         import_module(f"pipeline.stages.{stage.replace('-', '_')}").run(config)
@@ -91,6 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"failed: {reason}; then the same command goes on")
         return 1
     return 0
+
+
+def writes(stage: str, run: Run) -> bool:
+    """Whether a stage writes into the home folder: all do where the tracking store is in it, but for the doctor."""
+    return STAGES[stage].writes or (stage != "doctor" and not (run.tracking_uri or "").startswith("http"))
 
 
 def configure(arguments: list[str]) -> tuple[str, Config, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -82,6 +83,17 @@ def of_type(name: str, value: Any, kind: Any) -> Any:
         else:
             words.append({float: "number", int: "whole number", bool: "true or false"}.get(one, "null"))
     raise UserError(f"{name}: expected {' or '.join(words)}, found {value!r}")
+
+
+def unwritable(home: Path) -> str | None:
+    """What keeps a stage from writing into its home folder, there or to be made, and what to do; None: nothing."""
+    home = home.resolve()
+    there = next(folder for folder in (home, *home.parents) if os.access(folder, os.F_OK))
+    for place in (there, home / ".cache", home / "mlruns"):
+        if os.access(place, os.F_OK) and not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            what = "can't be written to" if place.is_dir() else "is not a folder"
+            return f"{place} {what}; choose another folder: ARGS='--run.home=folder'"
+    return None
 
 
 def expanded(path: Path | None) -> Path | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import configure, main
+from pipeline.__main__ import STAGES, configure, main, writes
 from pipeline.arguments import as_list
 from pipeline.config import PROJECT_ROOT, Run, Sweep
 from pipeline.errors import UserError
@@ -66,6 +67,34 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert message in printed.err
     assert len(printed.err.splitlines()) == 1
     assert "Traceback" not in printed.err + printed.out
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "doctor"])
+def test_a_home_that_cannot_be_made_is_one_line(stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main([stage, f"--run.home={tmp_path / 'file' / 'home'}"]) == 2
+    complaint = f"error: {tmp_path / 'file'} is not a folder; choose another folder: ARGS='--run.home=folder'\n"
+    assert capsys.readouterr() == ("", complaint)
+
+
+@pytest.mark.parametrize("place", ["", ".cache", "mlruns"])
+def test_a_home_that_may_not_be_written_to_is_one_line(
+    place: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / place
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o555)
+    if os.access(folder, os.W_OK):
+        pytest.skip("root may write anywhere")
+    assert main(["compare", f"--run.home={home}"]) == 2
+    folder.chmod(0o755)
+    assert capsys.readouterr().err.startswith(f"error: {folder} can't be written to; choose another folder")
+
+
+def test_a_home_that_may_not_be_written_to_will_do_where_the_store_is_a_server() -> None:
+    server = Run(tracking_uri="http://head:5000")
+    assert [name for name in STAGES if not writes(name, server)] == ["compare", "ui", "denoise", "digits", "doctor"]
+    assert [name for name in STAGES if not writes(name, Run())] == ["doctor"]
 
 
 def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

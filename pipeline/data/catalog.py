@@ -78,7 +78,7 @@ def opened(data: Data, run: Run, role: Role) -> ImageStore | None:
     """The store of the data chosen as it is, if there is one: nothing is made or checked."""
     try:
         return ImageStore.open(store_folder(run, chosen(data, role)))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

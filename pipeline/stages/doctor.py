@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
+from pipeline.checks import unwritable
 from pipeline.config import PROJECT_ROOT, Config
 from pipeline.console import say
 from pipeline.data import catalog
@@ -157,8 +157,8 @@ def disk(config: Config) -> Iterator[Finding]:
     there = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(there).free / 1e9
     faults = []
-    if not os.access(there, os.W_OK):
-        faults.append(f"{there} can't be written to; choose another folder: ARGS='--run.home=folder'")
+    if fault := unwritable(home):
+        faults.append(fault)
     if free < LEAST_FREE_GB:
         faults.append(f"the full data and their runs need about {LEAST_FREE_GB:g} GB; free some space")
     yield Finding("disk", f"{free:.1f} GB free in {home}", tuple(faults))

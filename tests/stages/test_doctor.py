@@ -85,6 +85,14 @@ def test_what_cannot_be_read_is_a_fault_and_the_rest_is_examined(home: Path, cap
     assert err == "2 things are wrong; see → above\n"
 
 
+def test_a_home_that_cannot_be_made_is_a_fault(tmp_path: Path, capsys: Printed) -> None:
+    (tmp_path / "file").touch()
+    assert doctor(tmp_path / "file" / "home") == 1
+    out, err = capsys.readouterr()
+    assert f"→ {tmp_path / 'file'} is not a folder; choose another folder: ARGS='--run.home=folder'" in out
+    assert err == "1 thing is wrong; see → above\n"
+
+
 def test_a_server_that_does_not_answer_is_not_waited_for(home: Path, capsys: Printed) -> None:
     started = time.monotonic()
     assert doctor(home, "--run.tracking_uri=http://someone:secret@127.0.0.1:9") == 1
