@@ -1,4 +1,4 @@
-"""Errors that would hit every other trial too: the store is gone, its server is away, or the disk is full."""
+"""Errors that would hit every other trial too: the store is gone, its server is away, or the disk takes no more."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import requests
 
 from pipeline.tracking.addresses import without_password
 
+DISK_TROUBLE = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "your share of the disk (quota) is used up; free some space",
+    errno.EROFS: "the disk has become read-only; have it made writable again",
+}
 STORE_GONE = (
     "unable to open database file",
     "no such table",
     "readonly database",
+    "disk I/O error",
     "disk image is malformed",
     "not a database",
 )
@@ -24,13 +30,15 @@ def trouble(error: BaseException) -> str | None:
     """What is wrong and what to do, or None for an error that is the trial's own."""
     for cause in causes(error):
         text = str(cause)
-        if (isinstance(cause, OSError) and cause.errno == errno.ENOSPC) or "disk is full" in text:
-            return "the disk is full; free some space"
+        if isinstance(cause, OSError) and cause.errno in DISK_TROUBLE:
+            return DISK_TROUBLE[cause.errno]
+        if "disk is full" in text:
+            return DISK_TROUBLE[errno.ENOSPC]
         if isinstance(cause, requests.ConnectionError | requests.Timeout) or "Max retries exceeded" in text:
             address = without_password(os.environ.get("MLFLOW_TRACKING_URI", "address unknown"))
             return f"the MLflow server can't be reached ({address}); start it"
         if any(phrase in text for phrase in STORE_GONE):
-            return "the tracking store can't be written to; was it moved or deleted?"
+            return "the tracking store can't be written to; was it moved, deleted or made read-only?"
     return None
 
 

@@ -79,7 +79,7 @@ def test_what_cannot_be_read_is_a_fault_and_the_rest_is_examined(home: Path, cap
     (home / "mlflow.db").write_bytes(b"not a database" * 1000)
     assert doctor(home, "--run.device=mps") == 1
     out, err = capsys.readouterr()
-    assert "→ the tracking store can't be written to; was it moved or deleted?" in out
+    assert "→ the tracking store can't be written to; was it moved, deleted or made read-only?" in out
     assert "→ run.device: mps is not available here" in out
     assert "✓ disk" in out
     assert err == "2 things are wrong; see → above\n"
