@@ -42,7 +42,7 @@ class Denoise:
     """Images, and folders of images. They are only read."""
 
     out: Path | None = None
-    """Folder that the denoised images go into, as PNG under the names of the inputs."""
+    """Folder that the denoised images go into, as PNG under the names of the inputs; earlier ones are replaced."""
 
     variance: float | Literal["blind"] = "blind"
     """Of the noise, pixels running from 0 to 1; blind: estimated from each image."""

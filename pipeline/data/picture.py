@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pipeline.data.image_folder import ENDINGS, opened
@@ -27,6 +27,9 @@ from pipeline.errors import UserError
 TIFF_BITS = 258  # the tag "BitsPerSample"
 PNG_KIND = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's number for grey, grey with alpha, colour, and colour with alpha, by their number of channels."""
+
+WRITER = "four-questions"
+"""What images written here name as the software that wrote them."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,10 @@ def png(samples: NDArray[np.unsignedinteger[Any]], profile: bytes | None) -> byt
     """A PNG file of (h, w, channels) uint8 or uint16, which Pillow can't write."""
     if samples.dtype == np.uint8:
         file = io.BytesIO()
-        Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples).save(file, "PNG", icc_profile=profile)
+        image = Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples)
+        info = PngInfo()
+        info.add_text("Software", WRITER)
+        image.save(file, "PNG", icc_profile=profile, pnginfo=info)
         return file.getvalue()
     h, w, channels = samples.shape
     rows = np.ascontiguousarray(samples.astype(">u2")).view(np.uint8).reshape(h, -1)
@@ -154,18 +160,35 @@ def png(samples: NDArray[np.unsignedinteger[Any]], profile: bytes | None) -> byt
     filtered = np.insert(up, 0, 2, axis=1)  # filter 2: "up"
     header = struct.pack(">IIBBBBB", w, h, 16, PNG_KIND[channels], 0, 0, 0)
     colour = [(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
-    chunks = [(b"IHDR", header), *colour, (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+    text = (b"tEXt", b"Software\0" + WRITER.encode())
+    chunks = [(b"IHDR", header), *colour, text, (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
         for name, content in chunks
     )
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all. Raises `UserError` where nothing can be written."""
-    building = file.with_name(f".{file.name}.{os.getpid()}")
+def written_here(file: Path) -> bool:
+    """Whether a file is an image that `Picture.encoded` made."""
     try:
+        with opened(file) as image:
+            return bool(image.info.get("Software") == WRITER)
+    except UserError:
+        return False
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all; into what is no file, such as a pipe or a device, at once.
+
+    Raises `UserError` where nothing can be written.
+    """
+    try:
+        if file.exists() and not file.is_file():
+            file.write_bytes(content)
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
+        file = file.resolve()  # a link stays, and what it leads to is replaced
+        building = file.with_name(f".{file.name}.{os.getpid()}")
         try:
             building.write_bytes(content)
             building.replace(file)

@@ -80,14 +80,17 @@ def run(config: Config) -> None:
 
 
 def tasks_of(options: Denoise) -> list[Task]:
-    """What to read, write and compare with. Raises `UserError` for what is missing, and rather than write over it."""
+    """What to read, write and compare with.
+
+    Raises `UserError` for what is missing, and rather than write over that or over what is no earlier result.
+    """
     if not options.inputs:
         raise UserError("nothing to denoise; name images or folders: python -m pipeline denoise photo.png --out folder")
     if options.out is None:
         raise UserError("say which folder the denoised images go into: --out folder")
     if options.out.is_file():
         raise UserError(f"--out {options.out}: this is a file; give a folder for the denoised images")
-    from pipeline.data.picture import find_pictures
+    from pipeline.data.picture import find_pictures, written_here
 
     pictures = find_pictures(options.inputs)
     tasks = [
@@ -99,6 +102,11 @@ def tasks_of(options: Denoise) -> list[Task]:
     for task in tasks:
         if task.target.resolve() in read:
             raise UserError(f"--out {options.out}: {task.target} would be written over; give another folder")
+        if task.target.is_file() and not written_here(task.target):
+            raise UserError(
+                f"--out {options.out}: {task.target} is there and no result of denoise; "
+                "move it away or give another folder"
+            )
         other = written.setdefault(task.target.resolve(), task.source)
         if other is not task.source:
             raise UserError(f"{other} and {task.source} would both be written to {task.target}; denoise one at a time")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipeline.data.picture import find_pictures, read_picture
+from pipeline.data.picture import find_pictures, read_picture, write_whole, written_here
 from pipeline.errors import UserError
 
 KINDS = {"grey": 1, "grey with alpha": 2, "colour": 3, "colour with alpha": 4}
@@ -57,6 +59,7 @@ def test_every_bit_of_a_png_is_read_and_written(tmp_path: Path, kind: str, bits:
     assert np.array_equal(again.pixels, picture.pixels)
     assert again.bits == bits
     assert (again.alpha is None) == (picture.alpha is None)
+    assert [written_here(tmp_path / name) for name in ("a.png", "b.png")] == [False, True]
 
 
 @pytest.mark.parametrize("planes", ["contig", "separate"])
@@ -108,3 +111,26 @@ def test_folders_are_searched_and_what_is_missing_is_named(tmp_path: Path) -> No
     for missing, message in {"nowhere": "no such file or folder", "empty": "no images in it"}.items():
         with pytest.raises(UserError, match=message):
             find_pictures([tmp_path / missing])
+
+
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "file")
+    write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "deep" / "file").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "file", "link"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_whole(pipe, b"content")
+    reader.join(timeout=10)
+    assert received == [b"content"]
+    assert pipe.is_fifo()

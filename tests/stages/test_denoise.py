@@ -159,6 +159,25 @@ def test_wrong_input_is_one_line(
     assert not Path("out").exists(), "nothing was written"
 
 
+def test_what_is_no_earlier_result_is_not_written_over(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(noisy(photograph())).save(photos / "colour.jpg")
+    out, arguments = photos / "out", [str(photos / "colour.jpg"), "--variance=0.01", f"--run.home={trained_home}"]
+    foreign = save(out / "colour.png", photograph()).read_bytes()
+    assert main(["denoise", *arguments, f"--out={out}"]) == 2
+    complaint = capsys.readouterr().err
+    assert f"{out / 'colour.png'} is there and no result of denoise; move it away or give another folder" in complaint
+    assert len(complaint.splitlines()) == 1
+    assert (out / "colour.png").read_bytes() == foreign
+
+    (out / "colour.png").unlink()
+    assert main(["denoise", *arguments, f"--out={out}"]) == 0
+    first = (out / "colour.png").read_bytes()
+    assert main(["denoise", *arguments, f"--out={out}", "--variance=0.1"]) == 0
+    assert (out / "colour.png").read_bytes() != first, "an earlier result is replaced"
+
+
 def test_without_a_trained_model_the_command_that_trains_one_is_named(
     home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
