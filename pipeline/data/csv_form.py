@@ -24,7 +24,14 @@ ROW_BY_COLUMN = re.compile(r"(\d+)x(\d+)")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf(inity)?", re.IGNORECASE)
 FEWEST_COUNTED = 16
 """Pixels that count up are a header from this many on; fewer may be an image."""
-SAY = "say which with label_column=first, last or none"
+
+
+def saying(setting: str, value: object, others: str = "") -> str:
+    """How a setting is said to `myMNIST`, and how on the command line."""
+    return f'{setting}={value}{others} (with make: ARGS="--data.csv.{setting} {value}")'
+
+
+SAY = f"say which with {saying('label_column', 'first', ', last or none')}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ def refuse_other_widths(columns: int, pixels: int, line: str, where: str) -> Non
     elif columns in (pixels + CLASSES, pixels + CLASSES + 1):
         hint = f"; one-hot labels, in {CLASSES} columns? One column with a number from 0 to 9 is needed"
     elif other and columns > 2:
-        hint = f"; for images of {other}×{other} pixels say image_size={other}"
+        hint = f"; for images of {other}×{other} pixels say {saying('image_size', other)}"
     what = "1 column" if columns == 1 else f"{columns} columns"
     raise UserError(f"{where}, line 1: {what}; expected {pixels + 1}: the label and {side}×{side} pixels{hint}")
 
@@ -179,7 +186,8 @@ def by_names(sample: Sample, names: tuple[str, ...], side: int) -> Form:
     if len(unknown) == len(others) == pixels:
         places = list(range(pixels))
     elif unknown:
-        hint = f"; if it holds the label, say label_column={unknown[0]}" if len(unknown) == 1 and label is None else ""
+        one = len(unknown) == 1 and label is None
+        hint = f"; if it holds the label, say {saying('label_column', unknown[0])}" if one else ""
         some = ", ".join(map(repr, unknown[:5]))
         raise UserError(f"{where}: by their names these are neither a label nor pixels: {some}{hint}")
     if len(others) != pixels:
@@ -203,7 +211,8 @@ def named_label(sample: Sample, names: Sequence[str]) -> int | None:
         raise UserError(f"{where}: there is no column {wanted!r}; the header is {shortened(names)}")
     if len(found) > 1:
         both = " and ".join(repr(names[column]) for column in found)
-        raise UserError(f"{where}: {both} may both be the label; say which with label_column=")
+        which = saying("label_column", names[found[0]])
+        raise UserError(f"{where}: {both} may both be the label; say which, such as {which}")
     if wanted == "auto":
         return found[0] if found else None
     both_first = len(names) == sample.pixels + 2 and names[0].lower() in INDEX_NAMES
@@ -227,7 +236,8 @@ def check_index(sample: Sample, index: int | None, label: int | None, names: Seq
             f"{where}, line {sample.first_line + bad}: found {sample.text(bad, index)!r}; expected a row number"
         )
     if len(set(values)) < len(values):
-        raise UserError(f"{where}: expected row numbers, but they repeat; if these are labels, say label_column=first")
+        hint = f"if these are labels, say {saying('label_column', 'first')}"
+        raise UserError(f"{where}: expected row numbers, but they repeat; {hint}")
 
 
 def position(name: str, side: int) -> int | None:
@@ -297,7 +307,7 @@ def by_content(sample: Sample, names: tuple[str, ...] | None) -> Form:
         raise UserError(
             f"{sample.where}, line {sample.first_line + bad}, column {reading.label + 1}: "
             f"found {sample.text(bad, reading.label)[:40]!r}; expected a label, "
-            "a whole number from 0 to 9 (if another column holds the labels, say which with label_column=)"
+            f"a whole number from 0 to 9; if another column holds the labels, {SAY}"
         )
     others = tuple(column for column in range(columns) if column not in (reading.label, reading.index))
     return Form(sample.separator, names, columns, reading.label, others, reading.index)

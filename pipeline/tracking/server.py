@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -214,17 +215,24 @@ def serving(service: Service, what: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def require_free(service: Service) -> None:
-    """Refuse a port that something else listens on."""
+    """Refuse a port that can't be listened on."""
     with socket.socket(socket.AF_INET6 if ":" in service.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((service.host, service.port))
-        except socket.gaierror as error:
-            raise UserError(f"server.host: this machine has no address {service.host}") from error
         except OSError as error:
-            raise UserError(
-                f"port {service.port} is taken; choose another, for example PORT={service.port + 1}"
-            ) from error
+            raise UserError(why_not_free(service, error)) from error
+
+
+def why_not_free(service: Service, error: OSError) -> str:
+    """Why a port can't be listened on, and what to do."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"server.host: this machine has no address {service.host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"port {service.port} is taken; choose another, for example PORT={service.port + 1}"
+    if error.errno == errno.EACCES:
+        return f"port {service.port} is not for you to listen on; choose one from 1024 on, for example PORT=5000"
+    return f"port {service.port} can't be listened on: {error.strerror}"
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], service: Service) -> None:

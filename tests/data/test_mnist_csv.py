@@ -153,6 +153,8 @@ QUOTED = "\n".join([*LONG[:3000], '"' + LONG[3000], LONG[3001].replace(",", '",'
 LATE = "\n".join([*LONG[:3000], "x" + LONG[3000], *LONG[3001:]])
 ALL_ZERO = written(np.zeros(20, int), digit_like(20)[1], Writing()).decode()
 UNCLEAR = "the labels may be in the first column or in the last column; say which with label_column=first, last or none"
+OPTION = ' (with make: ARGS="--data.csv.label_column '
+"""How that is said on the command line, up to the value."""
 
 MALFORMED: list[tuple[str, str | bytes, str]] = [
     ("pixel over 255", replaced(2, 5, "300"), "line 2, column 5: found '300'; expected a pixel, a whole number from 0"),
@@ -225,9 +227,9 @@ MALFORMED: list[tuple[str, str | bytes, str]] = [
     (
         "unknown name",
         HEADER.replace("label", "what") + "\n" + rows_of(2),
-        "neither a label nor pixels: 'what'; if it holds the label, say label_column=what",
+        "neither a label nor pixels: 'what'; if it holds the label, say label_column=what" + OPTION + "what",
     ),
-    ("unclear: all 0", ALL_ZERO, UNCLEAR),
+    ("unclear: all 0", ALL_ZERO, UNCLEAR + OPTION + "first"),
     ("Git-LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "this is a Git-LFS pointer, not"),
     ("web page", "<!DOCTYPE html><html></html>\n", "this is a web page, not the data"),
     ("binary", bytes(range(256)) * 100, "a binary file, or text in UTF-16"),

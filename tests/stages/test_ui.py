@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 import socket
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import PROJECT_ROOT, Run
+from pipeline.errors import UserError
+from pipeline.tracking.server import Service, require_free
 from pipeline.tracking.store import open_store
 
 pytestmark = pytest.mark.server
@@ -59,6 +62,25 @@ def test_the_ui_serves_the_store_and_prints_links_to_charts(home: Path, ending: 
         assert ui.wait(timeout=30) == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("127.0.0.1", 80, "port 80 is not for you to listen on; choose one from 1024 on, for example PORT=5000"),
+        ("192.0.2.1", 5000, "server.host: this machine has no address 192.0.2.1"),
+    ],
+)
+def test_what_cannot_be_listened_on_is_not_called_taken(host: str, port: int, message: str, tmp_path: Path) -> None:
+    try:
+        with socket.socket() as probe:
+            probe.bind((host, port))
+        pytest.skip("root may listen on any port")
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            pytest.skip("a web server has this port")
+    with pytest.raises(UserError, match=message):
+        require_free(Service(host, port, (), tmp_path / "log"))
 
 
 def test_a_port_that_is_taken_is_one_line(home: Path) -> None:
