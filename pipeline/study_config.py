@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from pipeline.checks import require_positive, require_seeds
+from pipeline.checks import require_distinct, require_positive, require_seeds
 from pipeline.errors import UserError
+
+LEAST_DRAWS = 100
+"""Of which the outermost 5 % tell how heavy the tails are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class GanStudy(Study):
         del counts["seeds"]
         for name, count in counts.items():
             require_positive(f"gan.{name}", [count])
+        if self.draws < LEAST_DRAWS:
+            raise UserError(f"gan.draws is {self.draws}; give {LEAST_DRAWS} or more, or tails can't be measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,5 +107,8 @@ class BatchNormStudy(Study):
             require_positive(f"batch_norm.{name}", [getattr(self, name)])
         require_positive("batch_norm.rates", self.rates)
         require_positive("batch_norm.depths", self.depths)
+        require_distinct("batch_norm.depths", self.depths)
+        if len(self.depths) < 2:
+            raise UserError("batch_norm.depths: give two or more, such as [5, 10]: growth a layer is a slope over them")
         if self.rates[0] >= self.rates[1] or self.rate_count < 2:
             raise UserError("batch_norm.rates: give the smaller rate first, and batch_norm.rate_count of 2 or more")

@@ -31,7 +31,7 @@ TINY = (
 
 TINY_STUDIES = (
     *("--gan.seeds=0", "--gan.images=200", "--gan.hidden=8", "--gan.warm_steps=2", "--gan.probe_steps=20"),
-    *("--gan.draws=40", "--gan.steps=2", "--gan.head_start=10", "--gan.looks=1", "--gan.judge_steps=5"),
+    *("--gan.draws=100", "--gan.steps=2", "--gan.head_start=10", "--gan.looks=1", "--gan.judge_steps=5"),
     *("--gan.samples=50", "--gan.toy_steps=5", "--batch_norm.seeds=0", "--batch_norm.images=200"),
     *("--batch_norm.steps=40", "--batch_norm.every=20", "--batch_norm.rate_count=2", "--batch_norm.depth=2"),
     *("--batch_norm.width=4", "--batch_norm.batch_images=128", "--batch_norm.depths=[2, 4]"),

@@ -19,7 +19,7 @@ from pipeline.study_config import GanStudy
 
 CPU = torch.device("cpu")
 SMALL = GanStudy(
-    seeds=(0,), images=300, hidden=16, warm_steps=5, probe_steps=60, draws=30, steps=3, head_start=10, toy_steps=50
+    seeds=(0,), images=300, hidden=16, warm_steps=5, probe_steps=60, draws=100, steps=3, head_start=10, toy_steps=50
 )
 
 
