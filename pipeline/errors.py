@@ -1,4 +1,4 @@
-"""The kinds of errors that are not bugs: each is printed in plain words, without a traceback."""
+"""The four kinds of error that are not bugs: each is printed in plain words, without a traceback."""
 
 
 class UserError(Exception):

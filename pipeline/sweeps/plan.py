@@ -119,7 +119,10 @@ def study_trials(study: str, settings: GanStudy | BatchNormStudy, validation: fl
 def plan(
     trials: Sequence[Trial], images: ImageStore, store: TrackingStore, experiment_id: str, run: Run
 ) -> list[Planned]:
-    """Match trials with runs: one query, whatever the number of trials. No experiment (""): nothing has been run."""
+    """Match trials with runs: one query for all, and one more for each trial that can be resumed.
+
+    No experiment (""): nothing has been run.
+    """
     runs = Runs(store.trials(experiment_id) if experiment_id else [], owner(run))
     return [planned_one(trial, identify(trial, images), runs, store, run) for trial in trials]
 
