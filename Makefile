@@ -49,11 +49,12 @@ TARGETS := help setup demo all prepare classify sweep study-gan study-batchnorm 
 .PHONY: $(TARGETS)
 
 # A variable on the command line that none of the targets takes would be passed over in silence, a mistyped one too.
-# Those that another make hands on to this one are not meant for it.
+# Those that another make hands on to this one are not meant for it, and what programs read from the environment may be
+# written there as well.
 known := $(sort $(foreach only-names,yes,$(foreach goal,$(MAKECMDGOALS),$($(goal).options))))
 typed := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 ifeq ($(MAKELEVEL)$(filter-out $(TARGETS),$(MAKECMDGOALS)),0)
-$(if $(filter-out help,$(MAKECMDGOALS)),$(foreach name,$(filter-out $(known) PYTHON BIN SHELL,$(typed)),    $(error $(name) is not a setting of make $(MAKECMDGOALS): $(or $(known),it takes none))))
+$(if $(filter-out help,$(MAKECMDGOALS)),$(foreach name,$(filter-out $(known) PYTHON BIN SHELL MLFLOW_% OMP_% CUDA_%,$(typed)),$(error $(name) is not a setting of make $(MAKECMDGOALS): $(or $(known),it takes none))))
 endif
 
 help: ## this list

@@ -106,6 +106,7 @@ def test_variables_of_the_environment_and_of_an_outer_make_are_not_refused(monke
     plain = make("--dry-run", "--assume-old=.venv/ready", "compare")
     monkeypatch.setenv("VARS", "0.1")
     assert make("--dry-run", "--jobs=2", "--assume-old=.venv/ready", "compare", "PYTHON=python3") == plain
+    assert make("--dry-run", "--assume-old=.venv/ready", "compare", "MLFLOW_TRACKING_URI=http://head:5000") == plain
     outer = "compare:; @$(MAKE) --no-print-directory --dry-run --assume-old=.venv/ready --file=Makefile compare\n"
     done = run_make("--file=-", "compare", "OUTER=1", given=outer)
     assert (done.returncode, done.stdout) == (0, plain)

@@ -79,7 +79,7 @@ def test_the_arms_are_pairs_that_differ_in_the_loss_alone() -> None:
     pairs: dict[tuple[object, ...], set[str]] = {}
     for arm in arms(1000):
         pairs.setdefault((arm.optimizer, arm.head_start, arm.discriminator_steps, arm.rate), set()).add(arm.loss)
-    assert len(pairs) == 16
+    assert len(pairs) == 20
     assert all(losses == set(gan_losses.LOSSES) for losses in pairs.values())
 
 
