@@ -20,7 +20,7 @@ from benchmarks.machine import machine, spread
 from pipeline.config import Config, Data, Run, Sweep
 from pipeline.data import catalog
 from pipeline.stages.sweep import experiment_name
-from pipeline.sweeps.claims import owner
+from pipeline.sweeps.locks import owner
 from pipeline.sweeps.plan import denoising_trials, plan
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording

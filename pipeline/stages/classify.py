@@ -11,8 +11,8 @@ from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import describe, experiment_for, require_network, run_missing
-from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.identity import CLASSIFICATION
+from pipeline.sweeps.locks import SUMMARY_PATIENCE, locked, owner
 from pipeline.sweeps.plan import classification_trials
 from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -70,7 +70,7 @@ def summarise(
     """
     members = " ".join(sorted(one.run_id for one in runs))
     fingerprint = hashlib.sha256(members.encode()).hexdigest()
-    with claimed(run, fingerprint, SUMMARY_PATIENCE):
+    with locked(run, fingerprint, SUMMARY_PATIENCE):
         for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
             if summary.tags.get(keys.MEMBERS) == members:
                 return summary.run_id, summary.metrics[keys.ENSEMBLE_ACCURACY]

@@ -16,7 +16,7 @@ from pipeline.console import say
 from pipeline.data import catalog
 from pipeline.data.sources import CATALOG, Choice
 from pipeline.errors import FaultsFoundError, UserError
-from pipeline.sweeps.claims import abandoned
+from pipeline.sweeps.locks import abandoned
 from pipeline.tracking.diagnosis import examine
 from pipeline.tracking.environment import PACKAGES
 from pipeline.tracking.store import RunRecord

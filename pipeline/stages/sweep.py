@@ -18,8 +18,8 @@ from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, experiment_for, require_known, require_network, run_missing
 from pipeline.sweeps import cross
-from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed, owner
 from pipeline.sweeps.identity import DENOISING
+from pipeline.sweeps.locks import SUMMARY_PATIENCE, locked, owner
 from pipeline.sweeps.plan import BASELINES, denoising_trials, sweep_key
 from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -43,7 +43,7 @@ def run(config: Config) -> None:
     register_trained("sweep", results.planned, images.manifest, store, config.run)
     key = sweep_key(results.planned)
     runs = measured_across(results, config, images, store, experiment_id)
-    with claimed(config.run, "sweeps", SUMMARY_PATIENCE):
+    with locked(config.run, "sweeps", SUMMARY_PATIENCE):
         for finished in runs:
             store.add_to_sweep(finished, key)
     if runs:
@@ -131,7 +131,7 @@ def summarise(
     parts = (sorted(one.run_id for one in runs), code_digest(sorted(REPORTING.glob("*.py"))))
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
     tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest, keys.OWNER: owner(run)}
-    with claimed(run, fingerprint, SUMMARY_PATIENCE):
+    with locked(run, fingerprint, SUMMARY_PATIENCE):
         query = f"tags.{keys.KIND} = '{keys.KIND_SUMMARY}' and tags.{keys.SWEEP} = '{key}'"
         earlier = store.search(experiment_id, query)
         current = [one for one in earlier if one.tags[keys.FINGERPRINT] == fingerprint and keys.COMPLETE in one.tags]

@@ -11,7 +11,7 @@ from pipeline.console import say
 from pipeline.data.catalog import Role, candidates
 from pipeline.data.store import Manifest
 from pipeline.errors import UserError
-from pipeline.sweeps.claims import SUMMARY_PATIENCE, claimed
+from pipeline.sweeps.locks import SUMMARY_PATIENCE, locked
 from pipeline.sweeps.plan import BASELINES, Planned
 from pipeline.tracking import keys, registry
 from pipeline.tracking.registry import Job, Version
@@ -31,7 +31,7 @@ def register_trained(
         if one.run is not None and one.trial.model not in BASELINES:
             runs.setdefault(job_of(one.trial, manifest), []).append(one.run)
     # One process of this home at a time, or a model could be registered twice.
-    with claimed(run, "registry", SUMMARY_PATIENCE):
+    with locked(run, "registry", SUMMARY_PATIENCE):
         for job, finished in runs.items():
             news = registry.register(store, job, finished)
             if news:

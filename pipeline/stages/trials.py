@@ -14,8 +14,8 @@ from pipeline.console import Board, complain, say
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import TrialsFailedError, UserError
 from pipeline.interruption import interrupted
-from pipeline.sweeps.claims import SECONDS_TO_LOOK, ClaimedError, claimed, close_abandoned, owner
 from pipeline.sweeps.identity import CLASSIFICATION, NETWORKS, network_module
+from pipeline.sweeps.locks import SECONDS_TO_LOOK, LockedError, close_abandoned, locked, owner
 from pipeline.sweeps.plan import Planned, plan, seconds_left
 from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
@@ -139,7 +139,7 @@ def followed(
             if outcome.traceback:
                 complain(outcome.traceback)
             # Its process is dead, unless it is another command's.
-            with suppress(ClaimedError), claimed(site.run, outcome.fingerprint, SECONDS_TO_LOOK):
+            with suppress(LockedError), locked(site.run, outcome.fingerprint, SECONDS_TO_LOOK):
                 for run in store.of_trial(site.experiment_id, outcome.fingerprint):
                     if run.status == "RUNNING" and run.tags.get(keys.OWNER) == site.owner:
                         store.close(run.run_id, "FAILED", outcome.error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.interruption import interrupted
-from pipeline.sweeps.claims import ClaimedError
+from pipeline.sweeps.locks import LockedError
 from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.trial import Site, run_trial
 from pipeline.tracking.store import TrackingStore
@@ -37,7 +37,7 @@ def attempt(
     fingerprint = planned.identity.fingerprint
     try:
         run_trial(planned, site, images, store, list(watchers))
-    except (NonFiniteLossError, ClaimedError) as error:
+    except (NonFiniteLossError, LockedError) as error:
         return Outcome(fingerprint, str(error))
     except UserError:
         raise

@@ -18,7 +18,7 @@ from pipeline.config import PROJECT_ROOT, Run
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.sweeps.attempt import Outcome, attempt
-from pipeline.sweeps.claims import working_elsewhere
+from pipeline.sweeps.locks import working_elsewhere
 from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.trial import Site
 from pipeline.tracking.store import store_uri

@@ -13,8 +13,8 @@ from pipeline.config import Config, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
 from pipeline.study_config import BatchNormStudy, GanStudy
-from pipeline.sweeps.claims import owner, trials_folder
 from pipeline.sweeps.identity import Identity, identify
+from pipeline.sweeps.locks import owner, trials_folder
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial

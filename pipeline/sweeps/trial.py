@@ -13,7 +13,7 @@ from pipeline.config import Run
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError
 from pipeline.studies.experiments import measured
-from pipeline.sweeps.claims import claimed, trials_folder
+from pipeline.sweeps.locks import locked, trials_folder
 from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.record import params, record_classifier, record_denoiser, record_network, record_study
 from pipeline.tracking import keys
@@ -52,20 +52,20 @@ class Site:
 def run_trial(planned: Planned, site: Site, images: ImageStore, store: TrackingStore, watchers: list[Observer]) -> None:
     """Train and measure one trial in a run of its own: the one that was broken off, if there is one.
 
-    Raises `ClaimedError` if another process is at this very trial. What another has finished meanwhile is left alone.
+    Raises `LockedError` if another process is at this very trial. What another has finished meanwhile is left alone.
     """
     fingerprint = planned.identity.fingerprint
     folder = trials_folder(site.run) / fingerprint
-    with claimed(site.run, fingerprint):
+    with locked(site.run, fingerprint):
         earlier = store.of_trial(site.experiment_id, fingerprint)
         done = {run.run_id for run in earlier if run.status == "FINISHED" and keys.COMPLETE in run.tags}
         if done - planned.superseded:
             return
-        run_claimed(planned, site, images, store, watchers, folder)
+        run_locked(planned, site, images, store, watchers, folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_claimed(
+def run_locked(
     planned: Planned, site: Site, images: ImageStore, store: TrackingStore, watchers: list[Observer], folder: Path
 ) -> None:
     """As `run_trial`, by the one process that may."""

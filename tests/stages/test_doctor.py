@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.config import Run
-from pipeline.sweeps.claims import claimed, owner
+from pipeline.sweeps.locks import locked, owner
 from pipeline.tracking import keys
 from pipeline.tracking.store import open_store
 
@@ -56,7 +56,7 @@ def test_a_run_that_was_left_open_is_named_and_one_under_way_is_not(home: Path, 
     assert "→ left open by a command that died: residual · seed 0; the next make classify or make sweep closes" in out
     assert err == "1 thing is wrong; see → above\n"
     assert [run.status for run in open_store(Run(home=home)).search(experiment, "")] == ["RUNNING"]
-    with claimed(Run(home=home), "f" * 64):
+    with locked(Run(home=home), "f" * 64):
         assert doctor(home) == 0
     assert "1 runs in 1 experiments, 1 running" in capsys.readouterr().out
 

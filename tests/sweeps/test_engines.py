@@ -24,8 +24,8 @@ from pipeline.console import Board
 from pipeline.data.store import ImageStore
 from pipeline.stages.trials import followed
 from pipeline.sweeps.attempt import Outcome
-from pipeline.sweeps.claims import claimed, close_abandoned, owner, working_elsewhere
 from pipeline.sweeps.engines import cores, number_of_jobs
+from pipeline.sweeps.locks import close_abandoned, locked, owner, working_elsewhere
 from pipeline.sweeps.plan import Planned, denoising_trials
 from pipeline.sweeps.trial import Site
 from pipeline.tracking import keys
@@ -72,7 +72,7 @@ def held_by_another(run: Run, seconds: float, at_the_end: Callable[[], None] = l
     holds = threading.Event()
 
     def work() -> None:
-        with claimed(run, "f" * 64):
+        with locked(run, "f" * 64):
             holds.set()
             time.sleep(seconds)
             at_the_end()

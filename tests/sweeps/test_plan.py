@@ -12,8 +12,8 @@ import pytest
 from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
-from pipeline.sweeps.claims import owner
 from pipeline.sweeps.identity import CLASSIFICATION, DENOISING, Identity, code_of, identify, network_module
+from pipeline.sweeps.locks import owner
 from pipeline.sweeps.plan import Planned, denoising_trials, plan, seconds_left, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording

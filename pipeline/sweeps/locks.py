@@ -22,20 +22,20 @@ SUMMARY_PATIENCE = 300.0
 """How long another process may write the same summary: a server may be away for four minutes."""
 
 
-class ClaimedError(UserError):
+class LockedError(UserError):
     """Another process is at the same run."""
 
 
 @contextmanager
-def claimed(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Iterator[None]:
-    """Be the only process at the runs of a fingerprint. Raises `ClaimedError` if another goes on being it."""
+def locked(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Iterator[None]:
+    """Be the only process at the runs of a fingerprint. Raises `LockedError` if another goes on being it."""
     file = trials_folder(run) / f"{fingerprint}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:
         lock.acquire(timeout=patience)
     except Timeout:
-        raise ClaimedError("another process is at it; the same command takes its result when it has ended") from None
+        raise LockedError("another process is at it; the same command takes its result when it has ended") from None
     try:
         yield
     finally:
@@ -66,15 +66,15 @@ def at_work_elsewhere(run: Run) -> bool:
 
 
 def abandoned(store: TrackingStore, experiment_id: str, run: Run) -> Iterator[RunRecord]:
-    """The runs of this home that a process left open when it died, each claimed while it is looked at.
+    """The runs of this home that a process left open when it died, each locked while it is looked at.
 
     None while other machines are at work: which of the runs are theirs is not known here.
     """
     if at_work_elsewhere(run):
         return
     for one in store.running(experiment_id, owner(run)):
-        with suppress(ClaimedError), claimed(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
-            # It may have ended, well or not, before the claim was given up.
+        with suppress(LockedError), locked(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
+            # It may have ended, well or not, before the lock was given up.
             if store.run(one.run_id).status == "RUNNING":
                 yield one
 
