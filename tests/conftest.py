@@ -107,6 +107,13 @@ def pipeline(home: Path) -> Pipeline:
     return run
 
 
+def as_user(*command: str) -> list[str]:
+    """A command as somebody runs it who is not root, and so may not write and listen everywhere."""
+    if os.geteuid() != 0:
+        return list(command)
+    return ["setpriv", "--bounding-set=-dac_override,-net_bind_service", *command]
+
+
 def run_pipeline(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m pipeline …` with its output captured. Ray wants a process that nobody has forked."""
     # MLflow sets this variable to the store that this process has opened.
