@@ -53,8 +53,10 @@ TARGETS := help setup demo all prepare classify sweep study-gan study-batchnorm 
 # written there as well.
 known := $(sort $(foreach only-names,yes,$(foreach goal,$(MAKECMDGOALS),$($(goal).options))))
 typed := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+unknown := $(firstword $(filter-out $(known) PYTHON BIN SHELL MLFLOW_% OMP_% CUDA_%,$(typed)))
 ifeq ($(MAKELEVEL)$(filter-out $(TARGETS),$(MAKECMDGOALS)),0)
-$(if $(filter-out help,$(MAKECMDGOALS)),$(foreach name,$(filter-out $(known) PYTHON BIN SHELL MLFLOW_% OMP_% CUDA_%,$(typed)),$(error $(name) is not a setting of make $(MAKECMDGOALS): $(or $(known),it takes none))))
+$(if $(unknown),$(if $(filter-out help,$(MAKECMDGOALS)),\
+    $(error $(unknown) is not a setting of make $(MAKECMDGOALS): $(or $(known),it takes none))))
 endif
 
 help: ## this list

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.arguments import TABLES, explain, options_of, require_yaml, rewritten, value_of
 from pipeline.checks import BUDGETS, unwritable
@@ -34,8 +34,8 @@ class Stage:
     """The data it works on."""
     needs_every: bool = True
     """Whether it needs all of them, or makes do with what there is."""
-    writes: bool = True
-    """Whether it writes into the home folder, even where the tracking store is a server elsewhere."""
+    writes: Literal["home", "store", "nothing"] = "home"
+    """Into the home folder; into the tracking store at most, which may be a server elsewhere; or nothing that lasts."""
     short: tuple[str, ...] = ()
     """Options of its own that may be given by their last name: it takes files as well, after its name."""
 
@@ -48,18 +48,20 @@ STAGES = {
     "study-batchnorm": Stage("measure whether batch normalization speeds up learning", ("digits",)),
     "report": Stage("write reports/output/ from the tracked runs", catalog.ROLES, needs_every=False),
     "all": Stage("prepare, classify, sweep, the studies and report, each unless done", catalog.ROLES),
-    "compare": Stage("print the figures of classifiers and of sweeps side by side", writes=False),
-    "ui": Stage("compare runs in the MLflow UI", writes=False),
+    "compare": Stage("print the figures of classifiers and of sweeps side by side", writes="store"),
+    "ui": Stage("compare runs in the MLflow UI", writes="store"),
     "denoise": Stage(
         "images with a trained model: IMAGE… --out FOLDER [--variance V] [--model NAME] [--clean IMAGE]",
-        writes=False,
+        writes="store",
         short=("out", "variance", "model", "clean"),
     ),
     "digits": Stage(
-        "name digits with a trained model: CSV|IMAGE… [--out CSV] [--model NAME]", writes=False, short=("out", "model")
+        "name digits with a trained model: CSV|IMAGE… [--out CSV] [--model NAME]",
+        writes="store",
+        short=("out", "model"),
     ),
     "server": Stage("an MLflow server that several people or machines send runs to"),
-    "doctor": Stage("what is installed and stored here, and what is wrong with it", writes=False),
+    "doctor": Stage("what is installed and stored here, and what is wrong with it", writes="nothing"),
 }
 
 
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notice_interrupts()
     try:
         stage, config, notice = configure(list(sys.argv[1:] if arguments is None else arguments))
-        if writes(stage, config.run) and (fault := unwritable(config.run.home)):
+        if needs_home(stage, config.run) and (fault := unwritable(config.run.home)):
             raise UserError(fault)
         if notice:
             say(notice)
@@ -100,9 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def writes(stage: str, run: Run) -> bool:
-    """Whether a stage writes into the home folder: all do where the tracking store is in it, but for the doctor."""
-    return STAGES[stage].writes or (stage != "doctor" and not (run.tracking_uri or "").startswith("http"))
+def needs_home(stage: str, run: Run) -> bool:
+    """Whether a stage can't do without writing into the home folder, where the tracking store is if it is no server."""
+    kept_here = not (run.tracking_uri or "").startswith("http")
+    return STAGES[stage].writes == "home" or (STAGES[stage].writes == "store" and kept_here)
 
 
 def configure(arguments: list[str]) -> tuple[str, Config, str | None]:

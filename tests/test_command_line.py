@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import STAGES, configure, main, writes
+from pipeline.__main__ import STAGES, configure, main, needs_home
 from pipeline.arguments import as_list
 from pipeline.config import PROJECT_ROOT, Run, Sweep
 from pipeline.errors import UserError
@@ -93,8 +93,8 @@ def test_a_home_that_may_not_be_written_to_is_one_line(place: str, home: Path) -
 
 def test_a_home_that_may_not_be_written_to_will_do_where_the_store_is_a_server() -> None:
     server = Run(tracking_uri="http://head:5000")
-    assert [name for name in STAGES if not writes(name, server)] == ["compare", "ui", "denoise", "digits", "doctor"]
-    assert [name for name in STAGES if not writes(name, Run())] == ["doctor"]
+    assert [name for name in STAGES if not needs_home(name, server)] == ["compare", "ui", "denoise", "digits", "doctor"]
+    assert [name for name in STAGES if not needs_home(name, Run())] == ["doctor"]
 
 
 def test_an_unknown_key_in_a_file_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

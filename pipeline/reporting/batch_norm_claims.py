@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from statistics import geometric_mean
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean, geometric_mean
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,10 @@ from pipeline.reporting.claims import (
     selected,
     within,
 )
+
+Figure = Callable[[pd.DataFrame], float]
+"""Of the rows of one net, arm and seed."""
+Mean = Callable[[Iterable[float]], float]
 
 TARGET = 0.8
 """Accuracy to be reached, chosen beforehand; trainings that do not reach it count with the steps they had."""
@@ -115,22 +120,21 @@ def greatest_rate(table: pd.DataFrame) -> float:
     return float(trained.max() if len(trained) else table["rate"].min())
 
 
-def wider(tables: Tables) -> Claim:
-    """In the convolutional networks more learning rates do, and greater ones before training diverges.
-
-    Against the bare arm that does better at each, in each network, by its mean over seeds.
-    """
-    table = tables["rates"]
-    width: dict[str, list[list[float]]] = {"bare": [], "batch": []}
-    greatest: dict[str, list[list[float]]] = {"bare": [], "batch": []}
+def over_nets(table: pd.DataFrame, arms: Sequence[str], figure: Figure, mean: Mean) -> list[float]:
+    """By seed, the mean over the convolutional networks of a figure, in each of the arm with the highest mean."""
+    nets = []
     for net in sorted(set(table["net"]) - {"sigmoid"}):
-        for name, arms in {"bare": ("none", "he"), "batch": ("batch",)}.items():
-            parts = [[part for _, part in selected(table, net=net, arm=arm).groupby("seed")] for arm in arms]
-            width[name].append(max(([good_range(part) for part in seeds] for seeds in parts), key=np.mean))
-            greatest[name].append(max(([greatest_rate(part) for part in seeds] for seeds in parts), key=geometric_mean))
-    batch, bare = (np.mean(width[name], axis=0).tolist() for name in ("batch", "bare"))
+        found = [[figure(part) for _, part in selected(table, net=net, arm=arm).groupby("seed")] for arm in arms]
+        nets.append(max(found, key=mean))
+    return [mean(seed) for seed in zip(*nets, strict=True)]
+
+
+def wider(tables: Tables) -> Claim:
+    """In the convolutional networks more learning rates do, and greater ones before training diverges."""
+    arms = (("batch",), ("none", "he"))
+    batch, bare = (over_nets(tables["rates"], one, good_range, fmean) for one in arms)
     difference = estimate([a - b for a, b in zip(batch, bare, strict=True)])
-    rates = ratio(*([geometric_mean(nets) for nets in zip(*greatest[name], strict=True)] for name in ("batch", "bare")))
+    rates = ratio(*(over_nets(tables["rates"], one, greatest_rate, geometric_mean) for one in arms))
     values = {
         "batch": plain(batch),
         "bare": plain(bare),

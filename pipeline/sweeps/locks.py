@@ -17,9 +17,10 @@ from pipeline.tracking.store import RunRecord, TrackingStore
 SECONDS_TO_DIE = 10.0
 """How long the processes of a sweep that was killed may keep their locks."""
 SECONDS_TO_LOOK = 1.0
-ELSEWHERE = "elsewhere-"
 SUMMARY_PATIENCE = 300.0
 """How long another process may write the same summary: a server may be away for four minutes."""
+ELSEWHERE = "elsewhere-"
+"""What the names of locks begin with that stand for those on other machines."""
 
 
 class LockedError(UserError):
@@ -45,22 +46,17 @@ def locked(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Iter
 @contextmanager
 def working_elsewhere(run: Run) -> Iterator[None]:
     """While other machines, whose locks are not seen here, are at runs of this home."""
-    file = trials_folder(run) / f"{ELSEWHERE}{uuid.uuid4().hex}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file):
-        try:
-            yield
-        finally:
-            file.unlink()
+    with locked(run, f"{ELSEWHERE}{uuid.uuid4().hex}"):
+        yield
 
 
 def at_work_elsewhere(run: Run) -> bool:
     """Whether any command, of this machine, has others at work on runs of this home."""
     for file in trials_folder(run).glob(f"{ELSEWHERE}*.lock"):
         try:
-            with FileLock(file, timeout=0):
+            with locked(run, file.stem, patience=0):
                 continue
-        except Timeout:
+        except LockedError:
             return True
     return False
 

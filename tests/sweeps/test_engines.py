@@ -29,7 +29,7 @@ from pipeline.sweeps.locks import close_abandoned, locked, owner, working_elsewh
 from pipeline.sweeps.plan import Planned, denoising_trials
 from pipeline.sweeps.trial import Site
 from pipeline.tracking import keys
-from pipeline.tracking.store import open_store
+from pipeline.tracking.store import TrackingStore, open_store
 from tests.conftest import Pipeline, run_pipeline
 from tests.sweeps.sweeping import FOUR, SWEEP, all_runs, figures, started, wait_for, workers_of
 
@@ -84,12 +84,17 @@ def held_by_another(run: Run, seconds: float, at_the_end: Callable[[], None] = l
     worker.join()
 
 
-def test_a_run_that_ends_while_others_look_at_it_stays_finished(home: Path) -> None:
-    run = Run(home=home)
+def with_open_run(run: Run) -> tuple[TrackingStore, str, str]:
+    """A store, an experiment in it, and a run of the trial "f…f" of this home that is not ended."""
     store = open_store(run)
     experiment = store.experiment("images-denoising", "d" * 64, "")
     tags = {keys.OWNER: owner(run), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
-    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    return store, experiment, store.client.create_run(experiment, tags=tags).info.run_id
+
+
+def test_a_run_that_ends_while_others_look_at_it_stays_finished(home: Path) -> None:
+    run = Run(home=home)
+    store, experiment, run_id = with_open_run(run)
     with held_by_another(run, 0.3, lambda: store.client.set_terminated(run_id)):
         close_abandoned(store, experiment, run)
     assert store.run(run_id).status == "FINISHED"
@@ -98,10 +103,7 @@ def test_a_run_that_ends_while_others_look_at_it_stays_finished(home: Path) -> N
 def test_runs_of_other_machines_are_not_taken_for_abandoned(home: Path) -> None:
     """Their locks are on their own disks."""
     run = Run(home=home)
-    store = open_store(run)
-    experiment = store.experiment("images-denoising", "d" * 64, "")
-    tags = {keys.OWNER: owner(run), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
-    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    store, experiment, run_id = with_open_run(run)
     with working_elsewhere(run):
         close_abandoned(store, experiment, run)
         assert store.run(run_id).status == "RUNNING"
@@ -111,10 +113,7 @@ def test_runs_of_other_machines_are_not_taken_for_abandoned(home: Path) -> None:
 
 def test_a_copied_home_leaves_the_other_ones_runs_alone_where_both_share_a_store(home: Path, tmp_path: Path) -> None:
     first = Run(home=home, tracking_uri=f"sqlite:///{tmp_path / 'shared.db'}")
-    store = open_store(first)
-    experiment = store.experiment("images-denoising", "d" * 64, "")
-    tags = {keys.OWNER: owner(first), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
-    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    store, experiment, run_id = with_open_run(first)
     copy, moved = tmp_path / "copy", tmp_path / "moved"
     shutil.copytree(home, copy)
     home.rename(moved)
@@ -126,10 +125,7 @@ def test_a_copied_home_leaves_the_other_ones_runs_alone_where_both_share_a_store
 
 def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: ImageStore) -> None:
     run = Run(home=home)
-    store = open_store(run)
-    experiment = store.experiment("images-denoising", "d" * 64, "")
-    tags = {keys.OWNER: owner(run), keys.FINGERPRINT: "f" * 64, keys.KIND: keys.KIND_TRIAL}
-    run_id = store.client.create_run(experiment, tags=tags).info.run_id
+    store, experiment, run_id = with_open_run(run)
     trial = denoising_trials(Config(), patches)[0]
     identity = Mock(fingerprint="f" * 64)
     site = Site(patches.folder, patches.manifest.digest, experiment, owner(run), run, {})
