@@ -175,8 +175,8 @@ TRAINING_TYPES = get_type_hints(DenoisingTraining)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Affine:
-    """Random affine changes of training images, each drawn evenly from minus to plus its limit; 0: none."""
+class Augmentation:
+    """Random changes of training images, each drawn evenly from minus to plus its limit; 0: none."""
 
     rotation: float = 0
     """Degrees."""
@@ -190,13 +190,22 @@ class Affine:
     shear: float = 0
     """Pixels of sideways shift a pixel of height."""
 
+    perspective: float = 0
+    """Share of the size that is gained or lost from the middle to an edge, drawn for both directions apart."""
+
+    contrast: float = 0
+    """Share of every pixel's brightness."""
+
     def __post_init__(self) -> None:
-        as_floats(self, "rotation", "scale", "shift", "shear")
+        as_floats(self, *asdict(self))
         for name, limit in asdict(self).items():
             if not 0 <= limit < math.inf:
                 raise UserError(f"augmentation.{name} is {limit:g}; give 0 or more")
-        if self.scale >= 1:
-            raise UserError(f"augmentation.scale is {self.scale:g}; give a share below 1, such as 0.1")
+        # From there on images would be turned over, or inside out.
+        for name, most in {"scale": 1, "perspective": 0.5, "contrast": 1}.items():
+            limit = getattr(self, name)
+            if limit >= most:
+                raise UserError(f"augmentation.{name} is {limit:g}; give a share below {most}, such as 0.1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +224,7 @@ class Classify:
     label_smoothing: float = 0.05
     """Share of the target spread evenly over all classes."""
 
-    augmentation: Affine = Affine()
+    augmentation: Augmentation = Augmentation()
 
     training: Training = Training()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import Affine, DenoisingTraining, Training
+from pipeline.config import Augmentation, DenoisingTraining, Training
 
 
 def variance_text(variance: float) -> str:
@@ -39,7 +39,7 @@ class ClassificationTrial(Trial):
     """One digit classifier."""
 
     label_smoothing: float
-    augmentation: Affine
+    augmentation: Augmentation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,15 @@ class ConvNet(nn.Module):
     """Stages of 3×3 convolutions with batch normalization and ReLU.
 
     Takes standardised (b, channels, h, w) images; returns logits (b, classes). Between stages, 2×2 max pooling halves
-    the size; what the last one gives is pooled to `places`×`places` positions, so any image size will do.
+    the size; what the last one gives is pooled to `places`×`places` positions, so any image size will do that the
+    unpadded stages leave something of.
 
     - `widths`: channels of each stage.
     - `depth`: convolutions a stage.
     - `unshuffle`: bring blocks of that many pixels a side into channels first, which leaves fewer places to convolve.
       h and w must be multiples of it.
+    - `unpadded`: number of stages, from the first, whose convolutions leave the border out: where nothing is to be seen
+      there, as with digits, much is saved.
     - `dropout`: share of what the last layer sees that is set to zero by chance in training.
     """
 
@@ -30,17 +33,20 @@ class ConvNet(nn.Module):
         depth: int = 2,
         unshuffle: int = 1,
         places: int = 1,
+        unpadded: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not widths or depth < 1:
             raise ValueError(f"widths {list(widths)} and depth {depth} make no convolution")
+        if not 0 <= unpadded <= len(widths):
+            raise ValueError(f"unpadded is {unpadded}; the widths {list(widths)} make {len(widths)} stages")
         layers: list[nn.Module] = [nn.PixelUnshuffle(unshuffle)] if unshuffle > 1 else []
         inputs = channels * unshuffle**2
         for stage, width in enumerate(widths):
             for number in range(depth):
                 pooled = number == depth - 1 and stage < len(widths) - 1
-                layers += conv_block(inputs, width, pooled)
+                layers += conv_block(inputs, width, pooled, padding=0 if stage < unpadded else 1)
                 inputs = width
         layers += [nn.AdaptiveMaxPool2d(places), nn.Flatten(), *[Dropout(dropout)] * (dropout > 0)]
         self.features = nn.Sequential(*layers)
@@ -51,13 +57,13 @@ class ConvNet(nn.Module):
         return logits
 
 
-def conv_block(inputs: int, outputs: int, pooled: bool) -> list[nn.Module]:
+def conv_block(inputs: int, outputs: int, pooled: bool, padding: int) -> list[nn.Module]:
     """3×3 convolution, perhaps 2×2 max pooling, batch normalization, ReLU.
 
     Pooled first, there is a quarter to normalize. The normalization's shift makes the convolution's bias redundant. Its
     running statistics follow quickly: a training may have no more than some hundred steps.
     """
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False)
     pooling = [nn.MaxPool2d(2)] if pooled else []
     return [convolution, *pooling, nn.BatchNorm2d(outputs, momentum=0.2), nn.ReLU(inplace=True)]
 

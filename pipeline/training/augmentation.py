@@ -7,11 +7,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-from pipeline.config import Affine
+from pipeline.config import Augmentation
 
 
-def random_affine(images: torch.Tensor, limits: Affine, generator: torch.Generator) -> torch.Tensor:
-    """Each image rotated, scaled, shifted and sheared by chance, in one bilinear resampling; what comes in is black.
+def augmented(images: torch.Tensor, limits: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """Each image changed by chance: its geometry in one bilinear resampling, then its contrast; what comes in is black.
 
     Takes and returns (b, c, h, w) float images.
     """
@@ -32,4 +32,6 @@ def random_affine(images: torch.Tensor, limits: Affine, generator: torch.Generat
     # In bfloat16 the places to sample at would be rounded, and even the identity would blur.
     with torch.autocast(images.device.type, enabled=False):
         grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, align_corners=False)
+        depth = 1 + (grid * drawn(1, 1, 2) * limits.perspective).sum(dim=-1, keepdim=True)
+        resampled = F.grid_sample(images, grid / depth, align_corners=False)
+    return resampled * (1 + drawn(1, 1, 1) * limits.contrast)

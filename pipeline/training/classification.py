@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.config import Affine
+from pipeline.config import Augmentation
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import accuracy, accuracy_by_class, brier_score, calibration_error
 from pipeline.models import CLASSIFIERS
 from pipeline.models.classifiers import Standardize
-from pipeline.training.augmentation import random_affine
+from pipeline.training.augmentation import augmented
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import build, count_parameters, evaluated_at_once
 from pipeline.training.checkpoint import Checkpoints
@@ -55,10 +55,10 @@ def train_classifier(
     network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
     model = nn.Sequential(Standardize(*channel_statistics(parts["train"])), network).to(device)
 
-    augmented = trial.augmentation != Affine()
+    changing = trial.augmentation != Augmentation()
 
     def objective(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-        images = random_affine(batch.images, trial.augmentation, generator) if augmented else batch.images
+        images = augmented(batch.images, trial.augmentation, generator) if changing else batch.images
         return F.cross_entropy(model(images).float(), batch.labels, label_smoothing=trial.label_smoothing)
 
     def validate(model: nn.Module) -> dict[str, float]:

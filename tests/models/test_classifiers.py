@@ -23,9 +23,21 @@ def test_widths_and_depth_are_the_convolutions() -> None:
     assert shapes == [(4, 4), (4, 4), (4, 4), (8, 4), (8, 8), (8, 8)]
 
 
-@pytest.mark.parametrize("settings", [{"widths": []}, {"depth": 0}, {"dropout": 1.0}, {"dropout": -0.1}])
+def test_unpadded_stages_leave_the_border_out() -> None:
+    network = ConvNet(widths=[4, 8, 6], unpadded=2, places=4)
+    assert network.features[:-2](torch.rand(2, 1, 28, 28)).shape == (2, 6, 4, 4)  # 28 → 24, 12 → 8, 4
+    edge = torch.zeros(1, 1, 28, 28)
+    edge[:, :, 0] = edge[:, :, :, 0] = 1
+    first = network.features[0]
+    assert torch.equal(first(edge)[:, :, 1:, 1:], first(torch.zeros(1, 1, 28, 28))[:, :, 1:, 1:])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"unpadded": -1}, {"unpadded": 3}, {"widths": []}, {"depth": 0}, {"dropout": 1.0}, {"dropout": -0.1}],
+)
 def test_what_makes_no_network_is_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"widths|dropout"):
+    with pytest.raises(ValueError, match=r"unpadded|widths|dropout"):
         ConvNet(**settings)  # type: ignore[arg-type]
 
 

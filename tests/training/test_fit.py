@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Affine, Training
+from pipeline.config import Augmentation, Training
 from pipeline.errors import UserError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import order_gradients
@@ -233,7 +233,7 @@ def test_what_is_compiled_is_measured_compiled_and_learns_the_same() -> None:
 
 def test_a_whole_number_is_the_same_setting_as_its_float() -> None:
     assert repr(Training(epochs=3)) == repr(Training(epochs=3.0)) == repr(Training())
-    assert repr(Affine(shift=2)) == repr(Affine(shift=2.0))
+    assert repr(Augmentation(shift=2)) == repr(Augmentation(shift=2.0))
 
 
 def test_two_budgets_and_shares_beyond_one_are_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Affine, DenoisingTraining, Run, Training
+from pipeline.config import Augmentation, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.models import DENOISERS
@@ -58,7 +58,7 @@ def classification(**changes: object) -> ClassificationTrial:
         validation=0.1,
         training=Training(epochs=3, batch_size=32, learning_rate=0.01),
         label_smoothing=0.0,
-        augmentation=Affine(),
+        augmentation=Augmentation(),
     )
     return replace(trial, **changes)
 
