@@ -9,10 +9,11 @@ from torch import nn
 
 from pipeline.models.classifiers import Standardize
 
-ARMS = ("none", "he", "batch", "group", "frozen", "noisy")
-"""none: PyTorch's own initialisation; he: He et al. 2015; batch: batch normalization; group: group normalization;
-frozen: batch normalization with the statistics of one batch, kept; noisy: batch normalization followed by noise whose
-mean and scale change every step. All but none have the very same first weights."""
+ARMS = ("none", "he", "batch", "batch-none", "group", "frozen", "noisy")
+"""none: PyTorch's own initialisation; he: He et al. 2015; batch: batch normalization; batch-none: the same with the
+first weights of none; group: group normalization; frozen: batch normalization with the statistics of one batch, kept;
+noisy: batch normalization followed by noise whose mean and scale change every step. All but none and batch-none have
+the very same first weights."""
 GROUPS = 4
 SIDE = 5  # places of the convolutions in each direction, about
 POOLED = 3
@@ -55,7 +56,7 @@ class Classifier(nn.Module):
         )
         self.pool = nn.AdaptiveAvgPool2d(POOLED)
         self.head = nn.Linear(width if kind == "sigmoid" else width * POOLED**2, 10)
-        if arm != "none":
+        if arm not in ("none", "batch-none"):
             for layer in layers:
                 assert isinstance(layer, nn.Linear | nn.Conv2d)
                 if kind == "sigmoid":

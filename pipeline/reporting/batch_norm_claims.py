@@ -41,7 +41,7 @@ def batch_norm_claims(tables: Tables) -> list[Claim]:
     claims = []
     if "rates" in tables:
         claims += [faster(tables, net) for net in ("sigmoid", "deep", "residual", "shallow")]
-        claims += [wider(tables), small_rate(tables), frozen(tables)]
+        claims += [wider(tables), initialisation(tables), small_rate(tables), frozen(tables)]
     if "probes" in tables:
         claims += [noisy(tables), shift(tables), smoother(tables)]
     if "batches" in tables:
@@ -144,6 +144,26 @@ def wider(tables: Tables) -> Claim:
         "target": f"{100 * TARGET:.0f} %",
     }
     return Claim("wider", values, min(above(rates, 1), above(difference, 0)))
+
+
+def initialisation(tables: Tables) -> Claim:
+    """Steps depend less on the first weights: PyTorch's own or scaled ones, the factor between them is smaller."""
+    best = tuned(tables["rates"])
+
+    def factors(arm: str, other: str) -> list[float]:
+        """By seed, the logarithm of the mean factor between two arms' steps, whichever is the slower, over networks."""
+        logarithms = best.pivot(index=["net", "seed"], columns="arm", values="steps").map(math.log)
+        apart = (logarithms[arm] - logarithms[other]).abs()
+        return [float(mean) for mean in apart.groupby("seed").mean()]
+
+    bare, batch = factors("none", "he"), factors("batch-none", "batch")
+    found = {
+        "bare": bare,
+        "batch": batch,
+        "ratio": [a - b for a, b in zip(bare, batch, strict=True)],
+    }
+    ratios = {name: Ratio.of_logarithms(estimate(logarithms)) for name, logarithms in found.items()}
+    return Claim("initialisation", {name: one.text() for name, one in ratios.items()}, above(ratios["ratio"], 1))
 
 
 def small_rate(tables: Tables) -> Claim:

@@ -21,6 +21,7 @@ ARM_NAMES = {
     "none": "none",
     "he": "none, He init.",
     "batch": "batch norm",
+    "batch-none": "batch norm, PyTorch's init.",
     "group": "group norm",
     "frozen": "batch norm, frozen statistics",
     "noisy": "batch norm and noise",

@@ -9,7 +9,7 @@ from pipeline.studies.batch_norm_training import NETS, network, rates_of, train
 from pipeline.studies.measured import Digits, Measured
 from pipeline.study_config import BatchNormStudy
 
-ARMS = ("none", "he", "batch", "group", "frozen")
+ARMS = ("none", "he", "batch", "batch-none", "group", "frozen")
 
 
 def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.device) -> Measured:

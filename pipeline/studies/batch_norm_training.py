@@ -30,7 +30,7 @@ WORST = 0.2
 
 
 def network(name: str, arm: str, settings: BatchNormStudy, seed: int, digits: Digits) -> Classifier:
-    """A network whose first weights are the same in every arm but "none"."""
+    """A network whose first weights are the same in every arm but those of "none"."""
     kind, depth, width = NETS[name]
     with torch.random.fork_rng():
         seeded(seed, "batch norm", name)

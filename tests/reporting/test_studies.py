@@ -134,7 +134,9 @@ def test_adam_hides_the_shrinkage_where_its_steps_differ_less() -> None:
     )
 
 
-def rates(batch: float, bare: float, frozen: float = 100.0) -> pd.DataFrame:
+def rates(
+    batch: float, bare: float, frozen: float = 100.0, none: float = 190.0, batch_none: float = 100.0
+) -> pd.DataFrame:
     """Steps to the target at the better of two rates; at the other it is never reached."""
     return pd.DataFrame(
         {
@@ -148,7 +150,14 @@ def rates(batch: float, bare: float, frozen: float = 100.0) -> pd.DataFrame:
             **{f"{half}_0.8": (steps + seed if rate == 0.1 else np.nan) for half in ("chosen", "measured")},
         }
         for seed in range(4)
-        for arm, steps in (("none", 190.0), ("he", bare), ("batch", batch), ("group", 100.0), ("frozen", frozen))
+        for arm, steps in {
+            "none": none,
+            "he": bare,
+            "batch": batch,
+            "batch-none": batch_none,
+            "group": 100.0,
+            "frozen": frozen,
+        }.items()
         for rate in (0.01, 0.1)
     )
 
@@ -171,6 +180,16 @@ def test_trainings_that_did_not_get_there_are_counted_and_make_a_ratio_a_bound()
     assert values["batch"].endswith("(n = 4)")
     assert values["steps"].startswith("≥ ")
     assert values["seconds"].startswith("≥ ")
+
+
+def test_first_weights_matter_less_if_the_steps_lie_closer_together_whichever_are_fewer() -> None:
+    for none, he in ((180.0, 60.0), (60.0, 180.0)):
+        claim = batch_norm_claims.initialisation({"rates": rates(batch=50, bare=he, none=none, batch_none=45)})
+        assert claim.verdict == Verdict.HOLDS
+        assert float(claim.values["bare"].split()[0]) == pytest.approx(3, rel=0.05)
+        assert float(claim.values["batch"].split()[0]) == pytest.approx(50 / 45, rel=0.05)
+    claim = batch_norm_claims.initialisation({"rates": rates(batch=50, bare=60, none=62, batch_none=150)})
+    assert claim.verdict == Verdict.CONTRADICTED
 
 
 def test_frozen_statistics_cost_steps_only_where_they_do() -> None:

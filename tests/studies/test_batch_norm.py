@@ -26,10 +26,11 @@ def studied(digits: ImageStore) -> Digits:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_all_arms_but_one_begin_with_the_same_weights(net: str, studied: Digits) -> None:
+def test_arms_begin_with_the_same_weights(net: str, studied: Digits) -> None:
     weights = {arm: network(net, arm, SMALL, 0, studied).weights for arm in ARMS}
     for arm in ("batch", "group", "frozen", "noisy"):
         assert all(torch.equal(a, b) for a, b in zip(weights[arm], weights["he"], strict=True)), arm
+    assert all(torch.equal(a, b) for a, b in zip(weights["batch-none"], weights["none"], strict=True))
     assert not torch.equal(weights["none"][0], weights["he"][0])
     assert not torch.equal(network(net, "he", SMALL, 1, studied).weights[0], weights["he"][0])
 
