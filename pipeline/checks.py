@@ -56,14 +56,6 @@ def require_seeds(name: str, seeds: Sequence[int]) -> None:
             raise UserError(f"{name}: {seed} is below 0")
 
 
-def as_floats(settings: object, *names: str) -> None:
-    """Write whole numbers as floats: 3 and 3.0 are the same setting and must be the same trial."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None:
-            object.__setattr__(settings, name, float(value))
-
-
 def of_type(name: str, value: Any, kind: Any) -> Any:
     """A value of a setting that is of a type, a `Literal` or a union of such, whole numbers as floats where those are.
 

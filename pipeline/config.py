@@ -15,7 +15,6 @@ from typing import Any, Literal, get_type_hints
 
 from pipeline.checks import (
     BUDGETS,
-    as_floats,
     expanded,
     hint,
     of_type,
@@ -146,7 +145,6 @@ class Training:
     """Arithmetic inside the network; auto: bfloat16 where the hardware has it natively, else float32."""
 
     def __post_init__(self) -> None:
-        as_floats(self, "epochs", "seconds", "clip_norm")
         require_positive("training.epochs", [self.epochs])
         require_positive("training.batch_size", [self.batch_size])
         require_positive("training.learning_rate", [self.learning_rate])
@@ -194,14 +192,13 @@ class Augmentation:
     """Share of the size that is gained or lost from the middle to an edge, drawn for both directions apart."""
 
     contrast: float = 0
-    """Share of every pixel's brightness."""
+    """Share by which all pixels of an image become brighter, beyond 1 too, or darker."""
 
     def __post_init__(self) -> None:
-        as_floats(self, *asdict(self))
         for name, limit in asdict(self).items():
             if not 0 <= limit < math.inf:
                 raise UserError(f"augmentation.{name} is {limit:g}; give 0 or more")
-        # From there on images would be turned over, or inside out.
+        # From there on an image would be turned over, seen from behind, or negative.
         for name, most in {"scale": 1, "perspective": 0.5, "contrast": 1}.items():
             limit = getattr(self, name)
             if limit >= most:

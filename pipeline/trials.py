@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,15 @@ from pipeline.config import Augmentation, DenoisingTraining, Training
 def variance_text(variance: float) -> str:
     """A variance as names, keys and files write it: short, exact, and without a plus sign, which MLflow refuses."""
     return f"{variance:.15g}".replace("e+", "e")
+
+
+def as_numbers(value: Any) -> Any:
+    """A setting, or a table of them, with floats that are whole as integers: 3.0 and 3 are the same trial."""
+    if isinstance(value, Mapping):
+        return {name: as_numbers(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_numbers(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True, kw_only=True)

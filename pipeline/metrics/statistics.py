@@ -83,6 +83,11 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     return float(found.pvalue)
 
 
+def least_sign_flip_p(n: int) -> float:
+    """The smallest p that the test of n differences can give, however clear they are."""
+    return float(2 / 2**n if 2**n <= RESAMPLES else 2 / (RESAMPLES + 1))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted so that a family of tests errs no more often than one (Holm 1979), in the order given."""
     order = np.argsort(p_values)

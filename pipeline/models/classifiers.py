@@ -39,7 +39,7 @@ class ConvNet(nn.Module):
         super().__init__()
         if not widths or depth < 1:
             raise ValueError(f"widths {list(widths)} and depth {depth} make no convolution")
-        if not 0 <= unpadded <= len(widths):
+        if unpadded not in range(len(widths) + 1):
             raise ValueError(f"unpadded is {unpadded}; the widths {list(widths)} make {len(widths)} stages")
         layers: list[nn.Module] = [nn.PixelUnshuffle(unshuffle)] if unshuffle > 1 else []
         inputs = channels * unshuffle**2

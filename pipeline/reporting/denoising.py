@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.metrics.statistics import Estimate, bootstrap_interval, estimate, holm, sign_flip_p
+from pipeline.metrics.statistics import Estimate, bootstrap_interval, estimate, holm, least_sign_flip_p, sign_flip_p
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import variance_text
@@ -32,12 +32,17 @@ class DenoisingRow:
     runs: list[str]
 
 
-def denoising_results(runs: Sequence[RunRecord]) -> pd.DataFrame:
+def variances_of(tags: Mapping[str, str]) -> list[float]:
+    """Those that a sweep was asked for, given the tags of its summary run."""
+    return [float(variance) for variance in tags.get(keys.VARIANCES, "").split()]
+
+
+def denoising_results(runs: Sequence[RunRecord], variances: Collection[float]) -> pd.DataFrame:
     """A row a trial and variance, baselines first.
 
     Columns model, variance, seed, parameters, psnr, ssim, gain (dB over the noisy image), effective_variance of the
-    noise, seconds of training, trained, and run_id. A network for all variances has a row for each variance that the
-    others have, and another for what it does blind.
+    noise, seconds of training, trained, and run_id. A network for all variances has a row for each of the sweep's
+    variances, and another for what it does blind.
     """
     specialists = [run for run in runs if not serves_any(run)]
     noise = {float(run.params["variance"]): run.metrics[keys.EFFECTIVE_VARIANCE] for run in specialists}
@@ -46,8 +51,7 @@ def denoising_results(runs: Sequence[RunRecord]) -> pd.DataFrame:
     ]
     for run in runs:
         if serves_any(run):
-            measured = [variance for variance in variances_across(run) if variance in noise or not noise]
-            for variance in measured:
+            for variance in sorted(set(variances) & set(variances_across(run))):
                 key = keys.cross("{}", variance)
                 effective = noise.get(variance, float("nan"))
                 rows += [row(run, variance, key, effective, suffix) for suffix in ("", "_blind")]
@@ -187,7 +191,7 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
 def least_p(compared: pd.DataFrame) -> float:
     """What the smallest p of a table of comparisons could be at best, given its seeds and the correction by Holm."""
     tested = compared.dropna(subset="p")
-    return min(1.0, float(len(tested) * (2.0 ** (1 - tested["n"])).min()))
+    return min(1.0, len(tested) * min(map(least_sign_flip_p, tested["n"])))
 
 
 def best_of(scores: pd.DataFrame, trained: Sequence[str]) -> str:

@@ -188,9 +188,9 @@ def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
 
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """Tables and figures of the denoisers: the ten images of the first seed of every trained model and variance."""
-    results = denoising.denoising_results(part.runs)
-    rows = denoising.denoising_summary(results)
     (summary,) = part.summaries
+    results = denoising.denoising_results(part.runs, denoising.variances_of(summary.tags))
+    rows = denoising.denoising_summary(results)
     tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}
     drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables)
     trained = [run for run in part.runs if run.params["steps"] != "0"]

@@ -32,7 +32,7 @@ def run(config: Config) -> None:
         if sweep:
             found.add("sweep")
             summary, runs = sweep
-            show(f"{name}, sweep {summary.tags[keys.SWEEP]}, the last one asked for", denoiser_rows(runs))
+            show(f"{name}, sweep {summary.tags[keys.SWEEP]}, the last one asked for", denoiser_rows(summary, runs))
             others = len(store.finished(experiment_id, keys.KIND_SUMMARY)) - 1
             if others:
                 say(
@@ -70,11 +70,11 @@ def classifier_rows(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]) -
     ]
 
 
-def denoiser_rows(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
-    """A row a variance and model: variances rising, baselines first."""
-    from pipeline.reporting.denoising import denoising_results, denoising_summary  # pandas takes half a second
+def denoiser_rows(summary: RunRecord, runs: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """A row a variance and model of a sweep: variances rising, baselines first."""
+    from pipeline.reporting import denoising  # pandas takes half a second
 
-    rows = denoising_summary(denoising_results(runs))
+    rows = denoising.denoising_summary(denoising.denoising_results(runs, denoising.variances_of(summary.tags)))
     best = {
         variance: (
             max(row.psnr.mean for row in rows if row.variance == variance),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline import reporting
+from pipeline import metrics, reporting
 from pipeline.config import Config, Run
 from pipeline.console import counted, say, table
 from pipeline.data import catalog
@@ -26,7 +26,8 @@ from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from pipeline.tracking.views import DENOISING as DENOISING_CHARTS
 from pipeline.trials import variance_text
 
-REPORTING = Path(reporting.__file__).parent
+SUMMARISING = [Path(room.__path__[0]) for room in (metrics, reporting)]
+"""Rooms whose code decides what a summary says."""
 
 
 def run(config: Config) -> None:
@@ -41,21 +42,22 @@ def run(config: Config) -> None:
     if config.run.dry_run:
         return
     register_trained("sweep", results.planned, images.manifest, store, config.run)
-    key = sweep_key(results.planned)
+    variances = sorted(config.sweep.variances)
+    key = sweep_key(results.planned, variances)
     runs = measured_across(results, config, images, store, experiment_id)
     with locked(config.run, "sweeps", SUMMARY_PATIENCE):
         for finished in runs:
             store.add_to_sweep(finished, key)
     if runs:
-        summary = summarise(config.run, store, experiment_id, key, images.manifest, runs)
+        summary = summarise(config.run, store, experiment_id, key, images.manifest, runs, variances)
         link = f"[Summary of the last sweep]({links.run(experiment_id, summary)})"
         store.present(experiment_id, f"{text}\n\n{link}", DENOISING_CHARTS, key)
-        table(f"Denoising {images.manifest.title}", rows_of(runs))
+        table(f"Denoising {images.manifest.title}", rows_of(runs, variances))
     say(f"sweep     {key}: {len(runs)} of {len(results.planned)} trials are finished")
     results.require_all()
 
 
-def rows_of(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
+def rows_of(runs: Sequence[RunRecord], variances: Sequence[float]) -> list[dict[str, str]]:
     """A row a trial; of a network for all variances, one for each that it was measured at, told and blind."""
     from pipeline.reporting.denoising import denoising_results  # pandas takes half a second
 
@@ -70,7 +72,9 @@ def rows_of(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
             "training": f"{row['seconds']:.1f} s",
             "run": row["run_id"][:8],
         }
-        for row in denoising_results(runs).sort_values(["variance", "psnr"], kind="stable").to_dict("records")
+        for row in denoising_results(runs, variances)
+        .sort_values(["variance", "psnr"], kind="stable")
+        .to_dict("records")
     ]
 
 
@@ -121,16 +125,28 @@ def description(manifest: Manifest, clip: bool) -> str:
 
 
 def summarise(
-    run: Run, store: TrackingStore, experiment_id: str, key: str, manifest: Manifest, runs: Sequence[RunRecord]
+    run: Run,
+    store: TrackingStore,
+    experiment_id: str,
+    key: str,
+    manifest: Manifest,
+    runs: Sequence[RunRecord],
+    variances: Sequence[float],
 ) -> str:
     """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now. Its id.
 
     A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away, unless it
     belongs to another home: a server lets nobody throw away what others have made.
     """
-    parts = (sorted(one.run_id for one in runs), code_digest(sorted(REPORTING.glob("*.py"))))
+    code = code_digest(file for room in SUMMARISING for file in sorted(room.glob("*.py")))
+    parts = (sorted(one.run_id for one in runs), code)
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
-    tags = {keys.SWEEP: key, keys.DATA_DIGEST: manifest.digest, keys.OWNER: owner(run)}
+    tags = {
+        keys.SWEEP: key,
+        keys.VARIANCES: " ".join(map(variance_text, variances)),
+        keys.DATA_DIGEST: manifest.digest,
+        keys.OWNER: owner(run),
+    }
     with locked(run, fingerprint, SUMMARY_PATIENCE):
         query = f"tags.{keys.KIND} = '{keys.KIND_SUMMARY}' and tags.{keys.SWEEP} = '{key}'"
         earlier = store.search(experiment_id, query)
@@ -158,7 +174,7 @@ def write_summary(
     from pipeline.reporting import denoising, denoising_figures
     from pipeline.tracking.runs import recording
 
-    results = denoising.denoising_results(runs)
+    results = denoising.denoising_results(runs, denoising.variances_of(tags))
     rows = denoising.denoising_summary(results)
     images = denoising.per_image(results, store)
     tables = {

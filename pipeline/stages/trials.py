@@ -98,19 +98,22 @@ def run_missing(
 
 
 def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
-    """Refuse settings that a network can't be made with.
+    """Refuse settings that a network can't be made with, or that don't go with the size of the images.
 
     The experiments of a study are not chosen by name.
     """
     from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
-    from pipeline.training.build import build
+    from pipeline.training.build import build, require_takes
 
-    channels, classes = manifest.shape[1], len(manifest.classes)
+    _, channels, *size = manifest.shape
     for trial in {one.trial.model: one.trial for one in todo}.values():
         if isinstance(trial, ClassificationTrial):
-            build(CLASSIFIERS, trial, channels=channels, classes=classes)
+            network = build(CLASSIFIERS, trial, channels=channels, classes=len(manifest.classes))
         elif isinstance(trial, DenoisingTrial):
-            build(DENOISERS, trial, channels=channels, variance=trial.variance)
+            network = build(DENOISERS, trial, channels=channels, variance=trial.variance)
+        else:
+            continue
+        require_takes(network, trial, (channels, *size))
 
 
 def followed(

@@ -11,7 +11,7 @@ from functools import cache
 from pipeline.data.source_code import imported_modules, module_digest, module_file
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES
-from pipeline.trials import ClassificationTrial, StudyTrial, Trial
+from pipeline.trials import ClassificationTrial, StudyTrial, Trial, as_numbers
 
 CLASSIFICATION = "pipeline.training.classification"
 DENOISING = "pipeline.training.denoising"
@@ -50,7 +50,7 @@ def identify(trial: Trial, images: ImageStore) -> Identity:
     """The identity of a trial on a store."""
     parts = {
         "kind": type(trial).__name__,
-        "trial": asdict(trial),
+        "trial": as_numbers(asdict(trial)),
         "data": images.manifest.digest,
         "code": code_of(recipe_of(trial), trial.model),
     }

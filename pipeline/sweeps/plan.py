@@ -193,7 +193,10 @@ def seconds_left(planned: Iterable[Planned]) -> float | None:
     return sum(time for time in times if time is not None) if None not in times else None
 
 
-def sweep_key(planned: Sequence[Planned]) -> str:
-    """Eight hex digits that name a set of trials, whatever their order."""
+def sweep_key(planned: Sequence[Planned], variances: Iterable[float]) -> str:
+    """Eight hex digits that name a set of trials and of variances, whatever their order.
+
+    A network for all variances is one trial, whichever of them it is measured at.
+    """
     fingerprints = sorted(one.identity.fingerprint for one in planned)
-    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()[:8]
+    return hashlib.sha256(repr((fingerprints, sorted(variances))).encode()).hexdigest()[:8]

@@ -19,7 +19,7 @@ from pipeline.tracking.runs import Recorder
 from pipeline.training.build import in_memory_format
 from pipeline.training.classification import ClassificationResult
 from pipeline.training.denoising import DenoisingResult
-from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial, as_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def params(trial: Trial) -> dict[str, object]:
     common = {
         "model": trial.model,
         "seed": trial.seed,
-        "settings": json.dumps(trial.settings, sort_keys=True),
+        "settings": json.dumps(as_numbers(trial.settings), sort_keys=True),
         "epochs": training.epochs if trained and not (training.steps or training.seconds) else 0,
         "seconds": training.seconds or 0 if trained else 0,
         "optimizer": training.optimizer if trained else "none",

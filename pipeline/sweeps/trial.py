@@ -24,7 +24,7 @@ from pipeline.training.classification import train_classifier
 from pipeline.training.denoising import train_denoiser
 from pipeline.training.device import choose_device, choose_precision, device_name
 from pipeline.training.observer import Observer, Observers
-from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, as_numbers
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def run_locked(
     with recorded as recorder, forgotten_if_hopeless(checkpoints):
         recorder.dataset(images, "train, test")
         recorder.json(json.loads(identity.text), "config/trial.json")
-        recorder.params(params(trial))
+        recorder.params(as_numbers(params(trial)))
         observer = Observers([*watchers, recorder])
         if isinstance(trial, ClassificationTrial):
             classified = train_classifier(trial, images, device, observer, checkpoints, steps)

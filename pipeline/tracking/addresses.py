@@ -23,5 +23,8 @@ def with_driver(uri: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """Any text with the passwords of the addresses in it replaced by stars."""
-    return re.sub(r"(://[^:/@\s]*:)[^/@\s]+@", r"\1***@", text)
+    """Any text with the passwords of the addresses in it replaced by stars, up to the last @ of a word.
+
+    What looks like a port and a path is not a password.
+    """
+    return re.sub(r"(://[^:/@\s]*:)(?!\d+/)\S+@", r"\1***@", text)

@@ -34,6 +34,9 @@ NOTE = "mlflow.note.content"
 COMMAND = "command"
 VERSIONS = "version."
 
+VARIANCES = "sweep.variances"
+"""Those that a sweep was asked for, on its summary run, separated by spaces."""
+
 MEMBERS = "members"
 """Ids of the runs that a summary is of, separated by spaces."""
 

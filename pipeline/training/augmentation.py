@@ -13,7 +13,7 @@ from pipeline.config import Augmentation
 def augmented(images: torch.Tensor, limits: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Each image changed by chance: its geometry in one bilinear resampling, then its contrast; what comes in is black.
 
-    Takes and returns (b, c, h, w) float images.
+    Takes and returns (b, c, h, w) float images; with `contrast`, brighter than 1 in places.
     """
 
     def drawn(*shape: int) -> torch.Tensor:
@@ -31,7 +31,10 @@ def augmented(images: torch.Tensor, limits: Augmentation, generator: torch.Gener
     ]
     # In bfloat16 the places to sample at would be rounded, and even the identity would blur.
     with torch.autocast(images.device.type, enabled=False):
-        grid = F.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-        depth = 1 + (grid * drawn(1, 1, 2) * limits.perspective).sum(dim=-1, keepdim=True)
+        moves = torch.stack(rows, dim=1)
+        grid = F.affine_grid(moves, list(images.shape), align_corners=False)
+        # Of the places in the image that is made, never further out than 1: so no depth is 0 or less.
+        places = F.affine_grid(torch.eye(2, 3).to(moves)[None], [1, *images.shape[1:]], align_corners=False)
+        depth = 1 + (places * drawn(1, 1, 2) * limits.perspective).sum(dim=-1, keepdim=True)
         resampled = F.grid_sample(images, grid / depth, align_corners=False)
     return resampled * (1 + drawn(1, 1, 1) * limits.contrast)

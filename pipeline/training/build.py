@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,18 @@ def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[
     for name in trial.settings:
         if name not in known:
             raise UserError(f"{trial.model} has no setting {name}; {hint(name, known)}")
+
+
+@torch.no_grad()
+def require_takes(network: nn.Module, trial: Trial, shape: Sequence[int]) -> None:
+    """Refuse a network that an image (channels, h, w) can't go through."""
+    try:
+        network.eval()(torch.zeros(1, *shape))
+    except (TypeError, ValueError, RuntimeError) as error:
+        _, height, width = shape
+        raise UserError(
+            f"{trial.model} with settings {trial.settings} does not take images of {width}×{height} pixels: {error}"
+        ) from error
 
 
 def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:

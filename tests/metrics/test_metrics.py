@@ -21,7 +21,7 @@ from pipeline.metrics.classification import (
     confusion_matrix,
 )
 from pipeline.metrics.image import psnr, ssim
-from pipeline.metrics.statistics import bootstrap_interval, estimate, hill_index, holm, sign_flip_p
+from pipeline.metrics.statistics import bootstrap_interval, estimate, hill_index, holm, least_sign_flip_p, sign_flip_p
 
 
 @pytest.fixture
@@ -99,6 +99,9 @@ def test_holms_adjustment_is_that_of_a_worked_example() -> None:
 def test_below_six_seeds_no_p_is_given() -> None:
     assert sign_flip_p([0.1, 0.2, 0.3, 0.2, 0.1]) is None
     assert sign_flip_p([0.1, 0.2, 0.3, 0.2, 0.1, 0.4]) == pytest.approx(2 / 2**6)
+    for n in (6, 13, 14, 20):
+        clear = [1 + 0.01 * k for k in range(n)]
+        assert sign_flip_p(clear) == pytest.approx(least_sign_flip_p(n)), f"the least there is with {n}"
 
 
 def test_the_bootstrap_interval_is_the_normal_one_for_many_values() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from pipeline.config import PROJECT_ROOT
+from pipeline.models import CLASSIFIERS
 from pipeline.models.classifiers import ConvNet, Dropout, TutorialNet
 
 
@@ -15,6 +20,13 @@ from pipeline.models.classifiers import ConvNet, Dropout, TutorialNet
 def test_any_image_size_has_logits(size: int, places: int) -> None:
     network = ConvNet(channels=3, classes=7, widths=[4, 8, 6], depth=1, places=places)
     assert network(torch.rand(2, 3, size, size)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("file", sorted(PROJECT_ROOT.glob("experiments/mnist-*.yaml")), ids=lambda file: file.stem)
+def test_the_experiments_networks_take_digits(file: Path) -> None:
+    classify = yaml.safe_load(file.read_text())["classify"]
+    network = CLASSIFIERS[classify["model"]](**classify.get("settings", {})).eval()
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
 def test_widths_and_depth_are_the_convolutions() -> None:
@@ -33,11 +45,19 @@ def test_unpadded_stages_leave_the_border_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"unpadded": -1}, {"unpadded": 3}, {"widths": []}, {"depth": 0}, {"dropout": 1.0}, {"dropout": -0.1}],
+    ("settings", "message"),
+    [
+        ({"unpadded": -1}, "unpadded is -1"),
+        ({"unpadded": 3}, "make 2 stages"),
+        ({"unpadded": 1.5}, "unpadded is 1.5"),
+        ({"widths": []}, "make no convolution"),
+        ({"depth": 0}, "make no convolution"),
+        ({"dropout": 1.0}, "dropout of 1.0"),
+        ({"dropout": -0.1}, "dropout of -0.1"),
+    ],
 )
-def test_what_makes_no_network_is_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"unpadded|widths|dropout"):
+def test_what_makes_no_network_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         ConvNet(**settings)  # type: ignore[arg-type]
 
 

@@ -113,8 +113,10 @@ def test_the_cross_matrix_has_every_network_at_every_variance_all_were_measured_
 
 
 def test_a_network_for_all_variances_has_a_row_at_each_told_and_blind() -> None:
-    results = denoising_results(RUNS).set_index(["model", "variance"])
+    results = denoising_results(RUNS, [0.01, 0.1]).set_index(["model", "variance"])
     assert results.loc["conditional", "psnr"].to_dict() == {0.01: 30, 0.1: 24}
     assert results.loc["conditional (blind)", "psnr"].to_dict() == {0.01: 29.75, 0.1: 23.75}
     assert results.loc["conditional (blind)", "gain"].tolist() == [0.75, 0.75]
     assert len(results) == 3 + 2 + 2
+    alone = denoising_results([RUNS[-1]], [0.5])
+    assert alone["variance"].tolist() == [0.5, 0.5], "those that were asked for, not all that were ever measured"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, Data, DenoisingTraining, Run, Sweep
+from pipeline.config import Augmentation, Classify, Config, Data, DenoisingTraining, Run, Sweep, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.sweeps.identity import CLASSIFICATION, DENOISING, Identity, code_of, identify, network_module
 from pipeline.sweeps.locks import owner
-from pipeline.sweeps.plan import Planned, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.sweeps.plan import Planned, classification_trials, denoising_trials, plan, seconds_left, sweep_key
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import open_store
@@ -49,6 +49,17 @@ def test_all_that_decides_a_result_makes_another_trial(patches: ImageStore, digi
     ]
     others = [fingerprints(config, images)["autoencoder · σ²=0.01 · seed 0"] for config, images in changed]
     assert len({original, *others}) == len(others) + 1
+
+
+def test_a_whole_number_makes_the_same_trial_as_its_float(patches: ImageStore) -> None:
+    def identity(epochs: float, share: float, widths: list[float]) -> str:
+        training, settings = Training(epochs=epochs), {"dropout": share, "widths": widths}
+        classify = Classify(label_smoothing=share, settings=settings, augmentation=Augmentation(shift=epochs))
+        (trial,) = classification_trials(Config(classify=replace(classify, training=training)), patches)
+        return identify(trial, patches).fingerprint
+
+    assert identity(3, 0, [32, 64]) == identity(3.0, 0.0, [32.0, 64])
+    assert identity(3, 0, [32, 64]) != identity(3.5, 0, [32, 64])
 
 
 def test_what_only_decides_where_it_runs_does_not(patches: ImageStore) -> None:
@@ -141,10 +152,11 @@ def test_a_sweeps_key_does_not_depend_on_the_order_of_its_variances(patches: Ima
     def key(*variances: float) -> str:
         config = replace(CONFIG, sweep=replace(CONFIG.sweep, variances=variances))
         trials = denoising_trials(config, patches)
-        return sweep_key([Planned(trial, identify(trial, patches), None, "") for trial in trials])
+        return sweep_key([Planned(trial, identify(trial, patches), None, "") for trial in trials], variances)
 
     assert key(0.01, 0.1) == key(0.1, 0.01)
     assert key(0.01, 0.1) != key(0.01)
+    assert sweep_key([], [0.01]) != sweep_key([], [0.1]), "networks for all variances are the same trials at any"
 
 
 def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patches: ImageStore, home: Path) -> None:

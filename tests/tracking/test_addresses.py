@@ -32,6 +32,8 @@ def test_a_plain_postgresql_address_just_works(given: str, expected: str) -> Non
     [
         ("postgresql://me:a%40b!@host:5432/db", "postgresql://me:***@host:5432/db"),
         ("no server at http://me:secret@host:5000 (gone)", "no server at http://me:***@host:5000 (gone)"),
+        ("http://me:p@ss@host:5000", "http://me:***@host:5000"),
+        ("postgresql://me:p/w@db/x and more", "postgresql://me:***@db/x and more"),
         ("http://host:5000/a@b", "http://host:5000/a@b"),
         ("sqlite:////home/a:b@c/mlflow.db", "sqlite:////home/a:b@c/mlflow.db"),
     ],

@@ -60,6 +60,18 @@ def test_perspective_widens_one_corner_and_narrows_the_other() -> None:
     assert torch.allclose(seen[0, 0][inside], expected[inside], atol=1e-5)
 
 
+@pytest.mark.usefixtures("at_the_limit")
+@pytest.mark.parametrize("others", [{}, {"scale": 0.9, "shift": 20}])
+def test_no_perspective_turns_an_image_over(others: dict[str, float]) -> None:
+    limits = Augmentation(perspective=0.49, **others)
+    places = (torch.arange(28) + 0.5) / 14 - 1
+    diagonal = (places.expand(28, 28) + places[:, None]).expand(1, 1, 28, 28)
+    seen = augmented(diagonal + 10, limits, torch.Generator())[0, 0].diagonal()
+    inside = seen[seen > 0][1:-1]  # what comes in is black, and mixes with the pixels at the edge
+    assert len(inside) >= 4
+    assert (inside.diff() > 0).all(), "what lies further right and down still does"
+
+
 def test_every_image_is_changed_by_its_own_chance_and_the_generators() -> None:
     images = digits(1).expand(6, 1, 28, 28)
     limits = Augmentation(rotation=15, scale=0.1, shift=2, shear=0.1, perspective=0.1, contrast=0.2)

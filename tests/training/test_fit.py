@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import Augmentation, Training
+from pipeline.config import Training
 from pipeline.errors import UserError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import order_gradients
@@ -229,11 +229,6 @@ def test_what_is_compiled_is_measured_compiled_and_learns_the_same() -> None:
     plain, compiled = (without_dropout(Training(steps=20, compile=faster)) for faster in (False, True))
     for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-
-
-def test_a_whole_number_is_the_same_setting_as_its_float() -> None:
-    assert repr(Training(epochs=3)) == repr(Training(epochs=3.0)) == repr(Training())
-    assert repr(Augmentation(shift=2)) == repr(Augmentation(shift=2.0))
 
 
 def test_two_budgets_and_shares_beyond_one_are_refused() -> None:
