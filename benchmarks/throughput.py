@@ -4,8 +4,8 @@
 
 Both loops train the same network with AdamW, each in a process of its own: ours sets malloc, and the peer runs as it
 would anywhere. Two lines of ours have the peer's batches, in float32 and at our own precision; the third has larger
-ones. The last lines compare whole trainings with the same convolutions by themselves: forward and backward, same
-widths, batch and precision.
+ones. The last lines compare whole trainings, those of the experiments with their own batches and optimizers, with the
+same convolutions by themselves: forward and backward, same widths, batch and precision.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.convolutions import Alone, alone
 from benchmarks.machine import machine, ratio, spread
-from pipeline.config import DenoisingTraining, Training
+from pipeline.config import PROJECT_ROOT, DenoisingTraining, Training
 from pipeline.data import myMNIST
+from pipeline.models import CLASSIFIERS
 from pipeline.models.classifiers import ConvNet, Standardize, TutorialNet
 from pipeline.models.residual import ResidualDenoiser
 from pipeline.training.batches import Batch, Batches
@@ -43,6 +46,8 @@ BATCH, LARGER_BATCH = 64, 256
 DENOISER_BATCH = 32
 DIGITS = cache(myMNIST)  # read once a process
 MEAN, DEVIATION = 0.1307, 0.3081
+Optimizer = Literal["adamw", "muon"]
+EXPERIMENTS = ("mnist-tutorial", "mnist-fast", "mnist-medium", "mnist-accurate")
 
 
 class LeNet(nn.Module):
@@ -79,18 +84,31 @@ class Quiet:
     def fit_finished(self) -> None: ...
 
 
-def ours(csv: Path, network: Callable[[], nn.Module], images: int, precision: torch.dtype, size: int = BATCH) -> float:
+def ours(
+    csv: Path,
+    network: Callable[[], nn.Module],
+    images: int,
+    precision: torch.dtype,
+    size: int = BATCH,
+    optimizer: Optimizer = "adamw",
+) -> float:
     """Images a second of our loop."""
     digits = DIGITS(csv)
     batches = Batches(digits.data.unsqueeze(1), digits.targets, torch.arange(len(digits)), size, CPU)
-    return classifying(batches, network, images // size, precision)
+    return classifying(batches, network, images // size, precision, optimizer)
 
 
-def classifying(batches: Batches, network: Callable[[], nn.Module], steps: int, precision: torch.dtype) -> float:
+def classifying(
+    batches: Batches,
+    network: Callable[[], nn.Module],
+    steps: int,
+    precision: torch.dtype,
+    optimizer: Optimizer = "adamw",
+) -> float:
     """Images a second of our loop on some batches of digits."""
     torch.manual_seed(0)
     model = in_memory_format(nn.Sequential(Standardize([MEAN], [DEVIATION]), network()), torch.channels_last)
-    training = Training(steps=steps, batch_size=batches.size, learning_rate=1e-3)
+    training = Training(steps=steps, batch_size=batches.size, learning_rate=1e-3, optimizer=optimizer)
 
     def loss(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
         return F.cross_entropy(model(batch.images).float(), batch.labels)
@@ -176,10 +194,14 @@ def main() -> None:
             print(flush=True)
 
     keep_freed_memory()
-    for name, network in {"two convolutions": TutorialNet, "cnn": ConvNet}.items():
+    for name in EXPERIMENTS:
+        classify = yaml.safe_load((PROJECT_ROOT / "experiments" / f"{name}.yaml").read_text())["classify"]
+        network = partial(CLASSIFIERS[classify["model"]], **classify.get("settings", {}))
+        size, optimizer = classify["training"]["batch_size"], classify["training"].get("optimizer", "adamw")
         for precision in dict.fromkeys((torch.float32, best)):
-            convolutions = alone(network(), torch.rand(BATCH, 1, 28, 28), precision)
-            share_of(name, precision, BATCH, convolutions, ours(csv, network, steps * BATCH, precision))
+            convolutions = alone(network(), torch.rand(size, 1, 28, 28), precision)
+            rate = ours(csv, network, steps * BATCH, precision, size, optimizer)
+            share_of(name, precision, size, convolutions, rate)
     for precision in dict.fromkeys((torch.float32, best)):
         convolutions = alone(ResidualDenoiser(), torch.rand(DENOISER_BATCH, 3, 32, 32), precision)
         share_of("residual U-Net", precision, DENOISER_BATCH, convolutions, denoising(steps // 2, precision))
