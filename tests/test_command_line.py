@@ -142,7 +142,7 @@ def test_a_file_that_holds_no_settings_is_named_with_the_place(
         (["report", "--sweep.models=residul"], "no network called 'residul'; did you mean residual?"),
         (["sweep", "--sweep.settings.autoencoder.wdth=8"], "autoencoder has no setting wdth; did you mean width?"),
         (["classify", "--classify.settings.widths=[-1]"], "cnn with settings {'widths': [-1]}"),
-        (["classify", "--classify.settings.unpadded=2"], "does not take images of 8×8 pixels: "),
+        (["classify", "--classify.settings={widths: [4, 4, 4], unpadded: 3}"], "does not take images of 28×28 pixels"),
         (["sweep", "--sweep.settings.autoencodr.width=8"], "no network called 'autoencodr'; did you mean autoencoder?"),
         (["sweep", "--sweep.settings.residual.widths", "[16,", "32]"], "[16,: no value; write a list without spaces"),
     ],
