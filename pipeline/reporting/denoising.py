@@ -191,7 +191,7 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
 def least_p(compared: pd.DataFrame) -> float:
     """What the smallest p of a table of comparisons could be at best, given its seeds and the correction by Holm."""
     tested = compared.dropna(subset="p")
-    return min(1.0, len(tested) * min(map(least_sign_flip_p, tested["n"])))
+    return min([1.0, *(len(tested) * least_sign_flip_p(n) for n in tested["n"])])
 
 
 def best_of(scores: pd.DataFrame, trained: Sequence[str]) -> str:

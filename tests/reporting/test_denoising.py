@@ -61,6 +61,7 @@ def test_one_seed_gives_a_difference_and_claims_no_more() -> None:
     (row,) = comparisons(pd.concat(tables)).to_dict("records")
     assert (row["difference"], row["n"]) == (1, 1)
     assert row["p"] is None
+    assert least_p(pd.DataFrame([row])) == 1
     assert row["half_width"] is None
 
 
