@@ -14,13 +14,18 @@ def variance_text(variance: float) -> str:
     return f"{variance:.15g}".replace("e+", "e")
 
 
+EXACT = 2.0**53
+"""From there on not every whole number is a float."""
+
+
 def as_numbers(value: Any) -> Any:
     """A setting, or a table of them, with floats that are whole as integers: 3.0 and 3 are the same trial."""
     if isinstance(value, Mapping):
         return {name: as_numbers(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [as_numbers(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < EXACT
+    return int(value) if whole else value
 
 
 @dataclass(frozen=True, kw_only=True)
