@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline.reporting.claims import Tables, selected
-from pipeline.reporting.denoising_figures import interval
+from pipeline.reporting.denoising_figures import interval, one_legend
 from pipeline.reporting.figures import new_figure
 
 LOSS_ORDER = ["saturating", "non-saturating"]
@@ -154,14 +154,14 @@ def batch_norm_figures(tables: Tables) -> dict[str, Figure]:
 def rates(table: pd.DataFrame) -> Figure:
     """Accuracy at the end over the learning rate, a panel a network and a line an arm."""
     with sns.axes_style("whitegrid"):
-        figure = new_figure(10, 5.6)
+        figure = new_figure(11.5, 5.6)
         axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
         named = table.assign(arm=table["arm"].map(ARM_NAMES))
         for number, (ax, net) in enumerate(zip(axes, NET_NAMES, strict=True)):
             lines(selected(named, net=net), ax, "rate", "final", "arm", markers=True, legend=number == 0)
             ax.set(xscale="log", title=NET_NAMES[net], xlabel="learning rate", ylabel="accuracy at the end")
             ax.set_ylim(0, 1)
-        axes[0].legend(fontsize=7)
+        one_legend(figure, axes)
         return figure
 
 
@@ -171,13 +171,13 @@ def batches(table: pd.DataFrame) -> Figure:
     repaired = selected(table, arm="batch").assign(arm="batch norm, statistics anew", running=lambda t: t["precise"])
     both = pd.concat([named, repaired])
     with sns.axes_style("whitegrid"):
-        figure = new_figure(9, 3.6)
+        figure = new_figure(11, 3.6)
         for ax, budget in zip(figure.subplots(1, 2, sharey=True), ("images", "steps"), strict=True):
             lines(selected(both, budget=budget), ax, "batch", "running", "arm", markers=True, legend=budget == "images")
             ax.set(xscale="log", xlabel="batch size", ylabel="test accuracy", title=f"as many {budget} for all sizes")
             sizes = sorted(table["batch"].unique())
             ax.set_xticks(sizes, labels=[str(size) for size in sizes])
-        figure.axes[0].legend(fontsize=7)
+        one_legend(figure, figure.axes)
         return figure
 
 
