@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import PROJECT_ROOT
-from pipeline.data.source_code import code_digest
+from pipeline.data.source_code import code_digest, modules_in
 from pipeline.data.store import Manifest
 from pipeline.tracking.store import RunRecord
 
@@ -39,8 +39,7 @@ def inputs_digest(parts: Sequence[Part | None], demo: bool) -> str:
     ]
     files = [*sorted(TEMPLATES.glob("*.j2")), *sorted(ANSWERS.iterdir())]
     texts = [file.read_text(encoding="utf-8") for file in files]
-    code = code_digest(file for room in ROOMS for file in sorted(room.glob("*.py")))
-    return hashlib.sha256(repr((demo, data, runs, texts, code)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((demo, data, runs, texts, code_digest(modules_in(ROOMS)))).encode()).hexdigest()[:16]
 
 
 def report_files(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from pipeline import metrics, reporting
 from pipeline.config import Config, Run
 from pipeline.console import counted, say, table
 from pipeline.data import catalog
-from pipeline.data.source_code import code_digest
+from pipeline.data.source_code import code_digest, modules_in
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
@@ -58,7 +58,7 @@ def run(config: Config) -> None:
 
 
 def rows_of(runs: Sequence[RunRecord], variances: Sequence[float]) -> list[dict[str, str]]:
-    """A row a trial; of a network for all variances, one for each that it was measured at, told and blind."""
+    """A row a trial; of a network for all variances, one for each of the sweep's, told and blind."""
     from pipeline.reporting.denoising import denoising_results  # pandas takes half a second
 
     return [
@@ -138,8 +138,7 @@ def summarise(
     A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away, unless it
     belongs to another home: a server lets nobody throw away what others have made.
     """
-    code = code_digest(file for room in SUMMARISING for file in sorted(room.glob("*.py")))
-    parts = (sorted(one.run_id for one in runs), code)
+    parts = (sorted(one.run_id for one in runs), code_digest(modules_in(SUMMARISING)))
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
     tags = {
         keys.SWEEP: key,

@@ -103,17 +103,18 @@ def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
     The experiments of a study are not chosen by name.
     """
     from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
-    from pipeline.training.build import build, require_takes
+    from pipeline.training.build import build, count_parameters, require_takes
 
-    _, channels, *size = manifest.shape
+    channels, classes = manifest.shape[1], len(manifest.classes)
     for trial in {one.trial.model: one.trial for one in todo}.values():
         if isinstance(trial, ClassificationTrial):
-            network = build(CLASSIFIERS, trial, channels=channels, classes=len(manifest.classes))
+            network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
         elif isinstance(trial, DenoisingTrial):
             network = build(DENOISERS, trial, channels=channels, variance=trial.variance)
         else:
             continue
-        require_takes(network, trial, (channels, *size))
+        if count_parameters(network):  # what is not trained takes any image, and some take long over it
+            require_takes(network, trial, manifest.shape[1:])
 
 
 def followed(
