@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from benchmarks.convolutions import alone
 from benchmarks.machine import machine
@@ -60,13 +61,18 @@ def of_the_sweep(store: TrackingStore, images: ImageStore) -> dict[tuple[float, 
     return {(float(run.params["variance"]), run.params["model"]): run for run in runs}
 
 
-def milliseconds(run: RunRecord, store: TrackingStore, noisy: torch.Tensor, variance: float) -> float:
-    """An image, in one batch; the quickest of three."""
+def trained_network(run: RunRecord, store: TrackingStore, channels: int) -> nn.Module:
+    """The denoiser of a run, with its weights if it has any."""
     settings = json.loads(run.params["settings"])
-    network = DENOISERS[run.params["model"]](channels=noisy.shape[1], variance=variance, **settings)
+    network = DENOISERS[run.params["model"]](channels=channels, variance=float(run.params["variance"]), **settings)
     network = in_memory_format(network.eval(), torch.channels_last)
     if run.params["steps"] != "0":
         network.load_state_dict(store.weights(run.run_id, keys.WEIGHTS))
+    return network
+
+
+def milliseconds(network: nn.Module, noisy: torch.Tensor) -> float:
+    """An image, in one batch; the quickest of three."""
     times = []
     for _ in range(3):
         started = time.perf_counter()
@@ -102,7 +108,8 @@ def compare(store: TrackingStore, images: ImageStore, count: int) -> pd.DataFram
             if of == variance:
                 quality = store.table(run.run_id, keys.per_image(variance))["psnr"].head(count).mean()
                 trained = run.metrics[keys.TRAIN_SECONDS], int(run.params["steps"])
-                rows.append((variance, model, quality, milliseconds(run, store, noisy, variance), *trained))
+                network = trained_network(run, store, noisy.shape[1])
+                rows.append((variance, model, quality, milliseconds(network, noisy), *trained))
         peer = bm3d(noisy, clean, variance)
         if peer:
             rows.append((variance, "BM3D", *peer, 0.0, 0))
