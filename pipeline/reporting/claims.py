@@ -26,6 +26,10 @@ class Verdict(IntEnum):
     HOLDS = 2
 
 
+VERDICT_MARKS = {Verdict.CONTRADICTED: "✗", Verdict.OPEN: "?", Verdict.HOLDS: "✓"}
+"""Of the parts of a claim."""
+
+
 class Interval(Protocol):
     """A figure's 95 % interval over seeds; of one seed both ends are the figure."""
 
@@ -118,8 +122,8 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """So many digits, without an exponent where the number is large: 0.0499, 2.31, 2,560."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.{digits}g}"
+    """So many digits, without an exponent where the number is large: 0.0499, 2.31, 1,580,000."""
+    return f"{float(f'{value:.{digits}g}'):,.0f}" if value >= 100 else f"{value:.{digits}g}"
 
 
 def plain(values: Sequence[float], digits: int = 2, unit: str = "") -> str:

@@ -30,7 +30,8 @@ def all_of(results: pd.DataFrame, matrix: pd.DataFrame, tables: Mapping[str, pd.
         found["gain_over_variance.png"] = gain_over_variance(results)
     if results["trained"].any():
         found["quality_over_time.png"] = quality_over_time(results)
-        found["denoising_curves.png"] = denoising_curves(tables[keys.CURVES])
+        if tables[keys.CURVES]["epoch"].max() > 1:  # of a single epoch there is but a dot
+            found["denoising_curves.png"] = denoising_curves(tables[keys.CURVES])
         found["cross_matrix.png"] = cross_heat_map(matrix)
         found["psnr_by_class.png"] = class_heat_map(tables[keys.BY_CLASS].set_index(["model", "variance"]))
     return found

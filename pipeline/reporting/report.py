@@ -138,7 +138,7 @@ def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> d
 
 def figures_for_prose(claim: claims.Claim) -> dict[str, str]:
     """Figures for running text, which says once how many seeds there are, and the verdict."""
-    figures = {name: re.sub(r" \(n = \d+\)$", "", value) for name, value in claim.values.items()}
+    figures = {name: re.sub(r" \(n = \d+\)", "", value) for name, value in claim.values.items()}
     return {**figures, "verdict": claim.verdict.name.lower()}
 
 

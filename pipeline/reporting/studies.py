@@ -19,7 +19,7 @@ EXPERIMENT_TABLES = {
     "training": ("training", "final"),
     "toys": ("fixed_point", "lines", "ring"),
     "rates": ("rates",),
-    "batches": ("batches", "sorted"),
+    "batches": ("batches", "sorted", "few"),
     "probes": ("probes", "noise"),
     "start": ("depth", "scale", "decay", "cost"),
 }
@@ -34,10 +34,16 @@ def newest(runs: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def tables_of(runs: Sequence[RunRecord], store: TrackingStore) -> dict[str, pd.DataFrame]:
-    """The tables of every experiment, those of all seeds together; columns seed, and limit: steps of a training."""
+    """The tables of every experiment, those of all seeds together; columns seed, and limit: steps of a training.
+
+    Runs from before a table was measured go without it.
+    """
     parts: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
+        held = store.names_of_artifacts(run.run_id)
         for name in EXPERIMENT_TABLES[run.params["experiment"]]:
+            if keys.study_table(name) not in held:
+                continue
             table = store.table(run.run_id, keys.study_table(name)).assign(
                 seed=int(run.params["seed"]), limit=int(run.params["steps"])
             )

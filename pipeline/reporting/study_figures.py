@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from pipeline.reporting.claims import Tables, selected
@@ -96,7 +97,9 @@ def tails(table: pd.DataFrame) -> Figure:
                 share = np.arange(1, len(far) + 1) / len(far)
                 label = LOSS_NAMES[loss] if number == 0 else None
                 ax.loglog(far / np.median(far), share, style, color=colour, linewidth=1, label=label)
-        ax.set(xlim=(0.3, None), xlabel="distance from the median, by its median", ylabel="share of draws beyond")
+        ax.set(
+            xlim=(0.3, None), xlabel="how far from the median draw, in medians of that", ylabel="share of draws beyond"
+        )
         ax.legend()
         return figure
 
@@ -127,7 +130,7 @@ def training(table: pd.DataFrame) -> Figure:
 
 def sample_grids(samples: Mapping[str, NDArray[np.uint8]], columns: int = 10) -> Figure:
     """Generated digits side by side, the same noise under both losses."""
-    figure = new_figure(10, 2.6)
+    figure = new_figure(9, 1.5)
     for ax, (loss, images) in zip(figure.subplots(1, 2), samples.items(), strict=True):
         lines = len(images) // columns
         grid = images[: lines * columns, 0].reshape(lines, columns, *images.shape[2:]).transpose(0, 2, 1, 3)
@@ -182,7 +185,7 @@ def batches(table: pd.DataFrame) -> Figure:
 
 
 def probes(table: pd.DataFrame) -> Figure:
-    """Loss along the gradient as a band, and how much the gradient turns, over training."""
+    """Loss along the gradient as a band, and how much the gradient changes, over training."""
     with sns.axes_style("whitegrid"):
         figure = new_figure(9, 3.6)
         left, right = figure.subplots(1, 2)
@@ -191,10 +194,13 @@ def probes(table: pd.DataFrame) -> Figure:
             left.fill_between(means.index, means["least"], means["greatest"], color=colour, alpha=0.3)
             left.plot(means.index, means["loss"], color=colour, label=ARM_NAMES[str(arm)])
         left.set(xlabel="step", ylabel="loss; band: along the gradient", yscale="log")
+        for axis_part in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
+            axis_part(LogFormatter(minor_thresholds=(2, 1)))  # 3, not 3 × 10⁰
         left.legend(fontsize=7)
-        named = table.assign(arm=table["arm"].map(ARM_NAMES))
+        # On a logarithm an interval stays above 0.
+        named = table.assign(arm=table["arm"].map(ARM_NAMES), bend=np.log10(table["bend"]))
         lines(named, right, "step", "bend", "arm")
-        right.set(yscale="log", ylabel="turn of the gradient by the way")
+        right.set(ylabel="log₁₀ of the change of the gradient")
         right.legend(fontsize=7)
         return figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -22,16 +23,20 @@ RATE_AT_128 = 0.5
 PRECISE = 2000  # images that statistics are taken anew from
 SORTED_RATE = 0.1
 SORTED_BATCH = 64
+FEW = 500  # images that are learnt by heart, or nearly
+FEW_SIZES = (8, 128)
+FEW_ROUNDS = 5  # as many images shown, by those of the comparison of batch sizes
 
 
 def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.device) -> Measured:
-    """Tables `batches` and `sorted`.
+    """Tables `batches`, `sorted` and `few`.
 
     `batches`, a row an arm, batch size and budget ("images": the same number of images, "steps": of steps): accuracy
     on test images with running statistics (running), with those of test batches of the training's size (own), and with
-    statistics taken anew from training images (precise); train: on as many training images, with running statistics.
+    statistics taken anew from training images (precise).
     `sorted`, a row an arm: accuracy after training on batches of one class each, with running statistics and with the
     statistics of mixed test batches.
+    `few`, a row an arm and batch size: accuracy on the 500 images trained on many times (train), and on others (test).
     """
     rows = []
     for arm in ARMS:
@@ -42,17 +47,20 @@ def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.d
                 train(model, RATE_AT_128 * size / 128, steps, steps, size, seed, digits)
                 rows.append({"arm": arm, "batch": size, "budget": budget, **accuracies(model, size, digits)})
     one_class = [{"arm": arm, **after_sorted(arm, settings, seed, digits)} for arm in ARMS]
-    return Measured({"batches": pd.DataFrame(rows), "sorted": pd.DataFrame(one_class)})
+    few = [
+        {"arm": arm, "batch": size, **after_few(arm, size, settings, seed, digits)}
+        for arm in ARMS
+        for size in FEW_SIZES
+    ]
+    return Measured({"batches": pd.DataFrame(rows), "sorted": pd.DataFrame(one_class), "few": pd.DataFrame(few)})
 
 
 def accuracies(model: Classifier, size: int, digits: Digits) -> dict[str, float]:
-    """On test images, in three ways, and on training images."""
-    count = len(digits.test)
+    """On test images, in three ways."""
     return {
         "running": correct(model, digits.test, digits.test_labels).float().mean().item(),
         "own": with_own_statistics(model, digits.test, digits.test_labels, size),
         "precise": correct(precise(model, digits), digits.test, digits.test_labels).float().mean().item(),
-        "train": correct(model, digits.images[:count], digits.labels[:count]).float().mean().item(),
     }
 
 
@@ -97,4 +105,16 @@ def after_sorted(arm: str, settings: BatchNormStudy, seed: int, digits: Digits) 
     return {
         "running": correct(model, digits.test, digits.test_labels).float().mean().item(),
         "own": with_own_statistics(model, digits.test, digits.test_labels, SORTED_BATCH),
+    }
+
+
+def after_few(arm: str, size: int, settings: BatchNormStudy, seed: int, digits: Digits) -> dict[str, float]:
+    """Accuracies after training on the same few images again and again."""
+    few = replace(digits, images=digits.images[:FEW], labels=digits.labels[:FEW])
+    model = network(NET, arm, settings, seed, digits)
+    steps = max(1, FEW_ROUNDS * settings.batch_images // size)
+    train(model, RATE_AT_128 * size / 128, steps, steps, size, seed, few)
+    return {
+        "train": correct(model, few.images, few.labels).float().mean().item(),
+        "test": correct(model, digits.test, digits.test_labels).float().mean().item(),
     }

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pipeline.models.normalized import Classifier, set_training
-from pipeline.studies.batch_norm_training import network
+from pipeline.studies.batch_norm_training import network, train
 from pipeline.studies.measured import Digits, Measured, seeded
 from pipeline.study_config import BatchNormStudy
 from pipeline.training.device import clock
@@ -27,6 +27,7 @@ DECAY_RATE = 0.1
 DECAY_STEPS = 150
 ROUNDS = 30
 BATCH = 128
+TRAINED_RATE, TRAINED_STEPS = 0.1, 30  # before folding, so that there is something to fold
 
 
 def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.device) -> Measured:
@@ -35,22 +36,23 @@ def measure(settings: BatchNormStudy, seed: int, digits: Digits, device: torch.d
     - depth, a row a kind and number of layers: log_ratio, ln of the first layer's gradient norm by the last's, before
       training, of fully connected ReLU networks.
     - scale: what multiplying the weights before a normalization by 10 does to output and gradient.
-    - decay, a row a weight decay: norm of the weights before normalizations after training, and the effective learning
-      rate, the rate by its square.
-    - cost, a row an arm: ms a training step and bytes kept for the backward pass by image; of batch normalization also
-      ms of an inference as it is and folded into the convolutions, and the greatest difference that makes.
+    - decay, a row a way to train ("without" decay, "with" it, and without at a "growing rate" that should do the same):
+      norm of the weights before normalizations at the end; the effective learning rate then, the rate by its square;
+      apart, how far the logits are from those with decay, by the size of these.
+    - cost, a row an arm: ms a training step and bytes kept for the backward pass by image; of batch normalization, once
+      it is trained, also ms of an inference as it is and folded into the convolutions, and the greatest difference that
+      makes.
     """
     depth = [
         {"kind": kind, "layers": layers, "log_ratio": gradient_ratio(kind, layers, seed, digits)}
         for kind in ("he", "batch", "batch with skips")
         for layers in settings.depths
     ]
-    decay = [{"decay": value, **after_decay(value, settings, seed, digits)} for value in (0.0, DECAY)]
     return Measured(
         {
             "depth": pd.DataFrame(depth),
             "scale": pd.DataFrame([scaled_weights(settings, seed, digits)]),
-            "decay": pd.DataFrame(decay),
+            "decay": pd.DataFrame(decays(settings, seed, digits)),
             "cost": pd.DataFrame(costs(settings, seed, digits)),
         }
     )
@@ -100,8 +102,37 @@ def scaled_weights(settings: BatchNormStudy, seed: int, digits: Digits) -> dict[
     }
 
 
-def after_decay(decay: float, settings: BatchNormStudy, seed: int, digits: Digits) -> dict[str, float]:
-    """Weights before normalizations after training with a weight decay, and what the learning rate means for them."""
+def decays(settings: BatchNormStudy, seed: int, digits: Digits) -> list[dict[str, object]]:
+    """What weight decay before normalizations does, beside a training without it whose learning rate grows instead.
+
+    Each step with decay λ at the rate η also shrinks the weights, by s = 1 − ηλ. Since their scale does not matter, and
+    the gradient is divided by it, that is a training without decay at the rate η/s, η/s³, η/s⁵ … (van Laarhoven 2017).
+    """
+    shrinks = 1 - DECAY_RATE * DECAY
+    ways = {
+        "with": after_training(DECAY, 1.0, settings, seed, digits),
+        "without": after_training(0.0, 1.0, settings, seed, digits),
+        "growing rate": after_training(0.0, 1 / shrinks, settings, seed, digits),
+    }
+    reference = ways["with"][0]
+    return [
+        {
+            "way": way,
+            "norm": norm,
+            "effective_rate": rate / norm**2,
+            "apart": ((logits - reference).norm() / reference.norm()).item(),
+        }
+        for way, (logits, norm, rate) in ways.items()
+    ]
+
+
+def after_training(
+    decay: float, growth: float, settings: BatchNormStudy, seed: int, digits: Digits
+) -> tuple[torch.Tensor, float, float]:
+    """Logits of some images, norm of the weights before normalizations, and the last learning rate of these.
+
+    Their rate begins at `growth` times that of the others, and is multiplied by its square every step.
+    """
     model = network("shallow", "batch", settings, seed, digits)
     set_training(model)
     weights = model.weights
@@ -109,13 +140,17 @@ def after_decay(decay: float, settings: BatchNormStudy, seed: int, digits: Digit
     groups: list[dict[str, object]] = [{"params": weights, "weight_decay": decay}, {"params": others}]
     optimizer = torch.optim.SGD(groups, DECAY_RATE)
     source = generator(digits.images.device, seed, "decay")
-    for _ in range(DECAY_STEPS):
+    rate = DECAY_RATE
+    for step in range(DECAY_STEPS):
+        rate = DECAY_RATE * growth ** (2 * step + 1)
+        optimizer.param_groups[0]["lr"] = rate
         images, labels = digits.batch(BATCH, source)
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
     norm = torch.cat([weight.detach().flatten() for weight in weights]).norm().item()
-    return {"norm": norm, "effective_rate": DECAY_RATE / norm**2}
+    with torch.no_grad():
+        return model(digits.images[:LOOKED_AT]), norm, rate
 
 
 def costs(settings: BatchNormStudy, seed: int, digits: Digits) -> list[dict[str, object]]:
@@ -137,6 +172,7 @@ def costs(settings: BatchNormStudy, seed: int, digits: Digits) -> list[dict[str,
         {"arm": arm, "ms": 1000 * float(np.median(times[arm])), "bytes": kept_bytes(model, images) / BATCH}
         for arm, model in models.items()
     ]
+    train(models["batch"], TRAINED_RATE, TRAINED_STEPS, TRAINED_STEPS, BATCH, seed, digits)
     plain = models["batch"].eval()
     folded = fold(plain)
     with torch.no_grad():

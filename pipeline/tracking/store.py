@@ -235,6 +235,10 @@ class TrackingStore:
             state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         return state
 
+    def names_of_artifacts(self, run_id: str) -> set[str]:
+        """Names of what a run has logged, but for what lies in folders."""
+        return {entry.path for entry in self.client.list_artifacts(run_id)}
+
     def table(self, run_id: str, artifact: str) -> pd.DataFrame:
         """A table that a run has logged as CSV."""
         import pandas as pd

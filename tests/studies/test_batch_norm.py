@@ -80,6 +80,9 @@ def test_weights_before_a_normalization_have_no_scale_and_folding_changes_nothin
     (scale,) = tables["scale"].itertuples()
     assert scale.output_change < 1e-3
     assert scale.gradient_ratio == pytest.approx(0.1, rel=0.01)
+    apart = tables["decay"].set_index("way")["apart"]
+    assert apart["with"] == 0
+    assert 0 < apart["growing rate"] < apart["without"] / 2, "van Laarhoven: decay is a rate that grows"
     cost = tables["cost"].set_index("arm")
     assert cost.loc["batch", "folded_difference"] < 1e-5
     assert cost.loc["batch", "bytes"] > cost.loc["he", "bytes"]
@@ -113,3 +116,9 @@ def test_looking_at_a_network_does_not_change_it(studied: Digits) -> None:
     assert found["least"] <= found["greatest"]
     assert -1 <= found["cosine"] <= 1
     assert found["bend"] > 0
+
+
+def test_few_images_are_learnt_and_others_less(studied: Digits) -> None:
+    found = batch_norm_batches.after_few("batch", 8, SMALL, 0, studied)
+    assert found["train"] > 0.95
+    assert found["train"] > found["test"] > 0.3
