@@ -9,9 +9,11 @@ READY := .venv/ready
 
 # What each target takes, as options of its command line; while only-names is set, as the names of the variables alone.
 # $(call option,NAME,--dotted.name …): the value of a variable the user gave, even an empty one, under each of the names.
-# $(call given,NAME,option): for variables that are yes or no. $(call plain,NAME): the value as it is.
+# $(call flag,NAME,--dotted.name): of one that is yes or no, in the parser's words; what is neither is left to it.
+# $(call plain,NAME): the value as it is.
 option = $(if $(only-names),$(1),$(if $(filter undefined,$(origin $(1))),,$(foreach name,$(2),"$(name)=$($(1))")))
-given  = $(if $(only-names),$(1),$(if $(filter-out 0 no false,$($(1))),$(2)))
+flag   = $(if $(only-names),$(1),$(if $($(1)),"$(2)=$(or $(call truth,$($(1))),$($(1)))"))
+truth  = $(if $(filter 1 yes Yes YES on On ON true True TRUE,$(1)),true,$(if $(filter 0 no No NO off Off OFF false False FALSE,$(1)),false))
 plain  = $(if $(only-names),$(1),$($(1)))
 
 config   = $(call option,CONFIG,--config)
@@ -19,9 +21,9 @@ data     = $(call option,DATA,--data.choice) $(call option,SOURCE,--data.source)
 colour   = $(call option,IMAGES,--data.images.folder) $(call option,DATASET,--data.denoise)
 training = $(call option,EPOCHS,--classify.training.epochs) $(call option,SEEDS,--classify.seeds)
 sweeping = $(call option,VARS,--sweep.variances) $(call option,EPOCHS,--sweep.training.epochs) \
-           $(call option,SEEDS,--sweep.seeds) $(call given,CLIP,--sweep.clip=true) $(call option,MODEL,--sweep.models)
+           $(call option,SEEDS,--sweep.seeds) $(call flag,CLIP,--sweep.clip) $(call option,MODEL,--sweep.models)
 engine   = $(call option,JOBS,--run.jobs) $(call option,ENGINE,--run.engine) $(call option,RAY_ADDRESS,--run.ray_address) \
-           $(call option,THREADS,--run.threads) $(call given,FORCE,--run.force=true) $(call given,DRY_RUN,--dry-run)
+           $(call option,THREADS,--run.threads) $(call flag,FORCE,--run.force) $(call flag,DRY_RUN,--run.dry_run)
 files    = $(call plain,IN) $(call option,OUT,--out) $(call option,MODEL,--model)
 more     = $(call plain,ARGS)
 
@@ -38,9 +40,9 @@ digits.options          = $(files) $(data) $(more)
 compare.options         = $(more)
 ui.options              = $(call option,PORT,--ui.port) $(more)
 server.options          = $(call option,PORT,--server.port) $(call option,HOST,--server.host) \
-                          $(call option,HOSTS,--server.allowed_hosts) $(call given,AUTH,--server.auth=true) $(more)
+                          $(call option,HOSTS,--server.allowed_hosts) $(call flag,AUTH,--server.auth) $(more)
 doctor.options          = $(engine) $(more)
-test.options            = $(or $(call given,ALL,4 -m ''),auto)
+test.options            = $(if $(only-names),ALL,$(if $(filter true,$(call truth,$(ALL))),4 -m '',auto))
 PIPELINE                = $(BIN)/python -m pipeline
 
 TARGETS := help setup demo all prepare classify sweep study-gan study-batchnorm report denoise digits compare ui server \

@@ -28,7 +28,7 @@ LISTS = (
 )
 TABLES = ("sweep.settings.", "sweep.training_of.")
 """What these begin is a table of settings: those of one network."""
-KINDS = {"float": "number", "int": "whole number", "tuple": "list", "dict": "table {name: value}"}
+KINDS = {"NoneType": "null", "float": "number", "int": "whole number", "tuple": "list", "dict": "table {name: value}"}
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 

@@ -9,6 +9,10 @@ from pipeline.errors import UserError
 
 LEAST_DRAWS = 100
 """Of which the outermost 5 % tell how heavy the tails are."""
+LEAST_STEPS = 22
+"""Half of them are probed, with a look every ten: two looks, between which layers drift."""
+GROUPS = 4
+"""Of channels, in group normalization."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,10 @@ class GanStudy(Study):
         del counts["seeds"]
         for name, count in counts.items():
             require_positive(f"gan.{name}", [count])
+        if self.head_start < 10:
+            raise UserError(f"gan.head_start is {self.head_start}; give 10 or more: a tenth of it is tried as well")
+        if self.samples < 2:
+            raise UserError("gan.samples is 1; give 2 or more: of a single image there is no spread to compare")
         if self.draws < LEAST_DRAWS:
             raise UserError(f"gan.draws is {self.draws}; give {LEAST_DRAWS} or more, or tails can't be measured")
 
@@ -108,6 +116,14 @@ class BatchNormStudy(Study):
         require_positive("batch_norm.rates", self.rates)
         require_positive("batch_norm.depths", self.depths)
         require_distinct("batch_norm.depths", self.depths)
+        if self.steps < LEAST_STEPS:
+            raise UserError(
+                f"batch_norm.steps is {self.steps}; give {LEAST_STEPS} or more, or change can't be measured"
+            )
+        if self.width % GROUPS:
+            raise UserError(f"batch_norm.width is {self.width}; give a multiple of {GROUPS}, for group normalization")
+        if self.depth < 2:
+            raise UserError(f"batch_norm.depth is {self.depth}; give 2 or more: layers are moved under others")
         if len(self.depths) < 2:
             raise UserError("batch_norm.depths: give two or more, such as [5, 10]: growth a layer is a slope over them")
         if self.rates[0] >= self.rates[1] or self.rate_count < 2:

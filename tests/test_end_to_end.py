@@ -40,6 +40,7 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     report_file = home / "reports" / "output" / "demo" / "report.en.md"
     assert f"Read the report: {report_file.with_suffix('.html')}" in first.stdout
     assert "make ui" in first.stdout
+    assert "report    denoising: the sweep that was asked for last, σ² 0.01, 0.1: autoencoder, seed 0\n" in first.stdout
 
     store = open_store(Run(home=home))
     (classifier,) = trials(store, "demo-digits-classifier").values()

@@ -116,8 +116,10 @@ def test_variables_of_the_environment_and_of_an_outer_make_are_not_refused(monke
     ("command", "expected"),
     [
         (["sweep", "VARS=0.01 0.1"], 'pipeline sweep    "--sweep.variances=0.01 0.1"'),
-        (["sweep", "CLIP=0", "FORCE=0"], "pipeline sweep"),
-        (["sweep", "CLIP=1", "DATASET=mnist"], '"--data.denoise=mnist" --sweep.clip=true'),
+        (["sweep", "CLIP=0", "FORCE=False"], '"--sweep.clip=false" "--run.force=false"'),
+        (["sweep", "CLIP=True", "DRY_RUN=maybe"], '"--sweep.clip=true" "--run.dry_run=maybe"'),
+        (["sweep", "FORCE="], "pipeline sweep"),
+        (["sweep", "CLIP=1", "DATASET=mnist"], '"--data.denoise=mnist" "--sweep.clip=true"'),
         (["sweep", "VARS="], '"--sweep.variances="'),
         (
             ["sweep", "MODEL=a b", "SEEDS=0 1", "EPOCHS=2"],
@@ -132,10 +134,11 @@ def test_variables_of_the_environment_and_of_an_outer_make_are_not_refused(monke
         (["classify", "sweep", "VARS=0.1"], 'pipeline sweep "--sweep.variances=0.1"'),
         (["demo", "CONFIG=a.yaml"], 'pipeline all --data.choice=demo "--config=a.yaml"'),
         (["test", "ALL=1"], "--numprocesses 4 -m ''"),
+        (["test", "ALL=no"], "--numprocesses auto"),
         (["test"], "--numprocesses auto"),
         (
             ["server", "HOST=0.0.0.0", "HOSTS=head lab", "AUTH=1"],
-            '"--server.host=0.0.0.0" "--server.allowed_hosts=head lab" --server.auth=true',
+            '"--server.host=0.0.0.0" "--server.allowed_hosts=head lab" "--server.auth=true"',
         ),
     ],
 )

@@ -60,7 +60,8 @@ def read_image_folder(options: ImageFolder) -> tuple[dict[str, Iterator[Images]]
         )
     if options.size:
         notes.append(f"Images were brought to {options.size}×{options.size} pixels ({options.fit}).")
-    return {split: blocks(part, channels, options) for split, part in splits.items()}, classes, notes
+    first: list[tuple[Path, tuple[int, ...]]] = []
+    return {split: blocks(part, channels, options, first) for split, part in splits.items()}, classes, notes
 
 
 def labelled(files: Sequence[Path], folder: Path) -> tuple[dict[str, list[LabelledFile]], list[str], list[str]]:
@@ -113,18 +114,21 @@ def split_folders(names: set[str], folder: Path) -> tuple[dict[str, str], list[s
     return {}, []
 
 
-def blocks(files: Sequence[LabelledFile], channels: int, options: ImageFolder) -> Iterator[Images]:
-    """Decode files, some hundred at a time."""
-    shape: tuple[int, ...] | None = None
-    for first in range(0, len(files), BLOCK):
-        part = files[first : first + BLOCK]
+def blocks(
+    files: Sequence[LabelledFile], channels: int, options: ImageFolder, first: list[tuple[Path, tuple[int, ...]]]
+) -> Iterator[Images]:
+    """Decode files, some hundred at a time. `first` gets the first image of all splits, whose size all must have."""
+    for start in range(0, len(files), BLOCK):
+        part = files[start : start + BLOCK]
         images = []
         for file in part:
             image = decode(file.path, channels, options)
-            shape = shape or image.shape
+            if not first:
+                first.append((file.path, image.shape))
+            (other, shape) = first[0]
             if image.shape != shape:
                 raise UserError(
-                    f"{file.path}: {size_of(image.shape)} pixels, where {files[0].path.name} has {size_of(shape)}; "
+                    f"{file.path}: {size_of(image.shape)} pixels, where {other.name} has {size_of(shape)}; "
                     "bring all to one size with --data.images.size 32 (and --data.images.fit crop or resize)"
                 )
             images.append(image)

@@ -83,6 +83,17 @@ def names_imported(module: str) -> list[str]:
     for node in ast.walk(ast.parse(module_file(module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            origin = imported_from(node, module)
+            names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     return names
+
+
+def imported_from(node: ast.ImportFrom, module: str) -> str:
+    """The full name of what stands between `from` and `import` in a module, where it begins with dots as well."""
+    if not node.level:
+        return node.module or ""
+    is_package = module_file(module).name == "__init__.py"
+    parts = module.split(".")
+    package = parts[: len(parts) - node.level + is_package]
+    return ".".join([*package, *([node.module] if node.module else [])])

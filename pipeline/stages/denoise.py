@@ -16,6 +16,7 @@ from pipeline.console import counted, say
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import trained
+from pipeline.sweeps.identity import networks_changed
 from pipeline.tracking import keys
 from pipeline.tracking.registry import Version, input_shape, run_of
 from pipeline.tracking.store import TrackingStore, open_store
@@ -208,6 +209,9 @@ class Network:
             raise UserError(
                 f"{version.uri} was trained by another version of this code; train it again with make sweep"
             ) from error
+        changed = [name.removeprefix("pipeline.") for name in networks_changed(run.tags[keys.IDENTITY])]
+        if changed:
+            say(f"denoise   {', '.join(changed)} changed since {version.uri} was trained; make sweep trains it again")
         precision = choose_precision(trial.training, device)
         model.to(device)
         return cls(Denoiser(model, trial.span is not None, trial.clip, run.tags[keys.DATA_DIGEST], precision), channels)

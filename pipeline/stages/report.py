@@ -14,6 +14,7 @@ from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_fi
 from pipeline.stages import classify, study, sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.trials import variance_text
 
 
 def run(config: Config) -> None:
@@ -59,6 +60,8 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
     if is_current(report_files(folder), inputs):
         say(f"report    reuse (made from the same runs): {report_files(folder)[0]}")
         return
+    if colour := parts["colour"]:
+        say(f"report    denoising: the sweep that was asked for last, {sweep_in_words(colour)}")
     with waiting("Writing the report"):
         from pipeline.reporting.report import write_report
 
@@ -116,6 +119,18 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
         return None
     summary, runs = found
     return Part(images.manifest, runs, [summary], clip=config.sweep.clip)
+
+
+def sweep_in_words(part: Part) -> str:
+    """Which sweep it is: variances, networks and seeds."""
+    from pipeline.reporting.denoising import variances_of  # it brings pandas
+
+    trained = [run for run in part.runs if run.params["steps"] != "0"]
+    variances = variances_of(part.summaries[0].tags) or sorted({float(run.params["variance"]) for run in part.runs})
+    networks = sorted({run.params["model"] for run in trained}) or ["no network"]
+    seeds = sorted({int(run.params["seed"]) for run in trained})
+    of_seeds = f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
+    return f"σ² {', '.join(map(variance_text, variances))}: {', '.join(networks)}{of_seeds}"
 
 
 def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:

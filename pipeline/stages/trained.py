@@ -71,9 +71,11 @@ def trained(config: Config, store: TrackingStore, role: Role, kind: str, wanted:
             named = [one for one in versions if known_as(one, wanted or registry.CHAMPION)]
             return best_of_each_job(named) or refuse(wanted, versions)
     names = " or ".join(dict.fromkeys(dataset for dataset, _ in datasets))
-    raise UserError(
-        f"no {kind} has been trained on {names} yet; {MADE_BY[kind]} trains one, {MADE_BY[kind]} DATA=demo a small one"
-    )
+    if config.data.images.folder is not None and kind == keys.KIND_DENOISER:
+        how = f"{MADE_BY[kind]} IMAGES={config.data.images.folder} trains one"
+    else:
+        how = f"{MADE_BY[kind]} trains one, {MADE_BY[kind]} DATA=demo a small one"
+    raise UserError(f"no {kind} has been trained on {names} yet; {how}")
 
 
 def known_as(version: Version, name: str) -> bool:

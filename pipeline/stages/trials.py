@@ -98,7 +98,7 @@ def run_missing(
 
 
 def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
-    """Refuse settings that a network can't be made with, or that don't go with the size of the images.
+    """Refuse settings that a network can't be made with, and networks that don't go with the images or the classes.
 
     The experiments of a study are not chosen by name.
     """
@@ -109,12 +109,14 @@ def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
     for trial in {one.trial.model: one.trial for one in todo}.values():
         if isinstance(trial, ClassificationTrial):
             network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
+            gives: tuple[int, ...] = (classes,)
         elif isinstance(trial, DenoisingTrial):
             network = build(DENOISERS, trial, channels=channels, variance=trial.variance)
+            gives = tuple(manifest.shape[1:])
         else:
             continue
         if count_parameters(network):  # what is not trained takes any image, and some take long over it
-            require_takes(network, trial, manifest.shape[1:])
+            require_takes(network, trial, manifest.shape[1:], gives)
 
 
 def followed(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.training.batches import Batches
 from pipeline.training.randomness import seed_of, validation_split
-from pipeline.trials import Trial
+from pipeline.trials import ClassificationTrial, Trial
 
 EVALUATED_AT_ONCE = 100 * 32 * 32  # pixels: small enough for a CPU's caches, and for memory where images are large
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
@@ -31,10 +33,24 @@ def build(models: Mapping[str, type[nn.Module]], trial: Trial, **arguments: Any)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed_of(trial.seed, "weights"))
         try:
-            network = models[trial.model](**arguments, **trial.settings)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{trial.model} with settings {trial.settings}: {error}") from error
-    return in_memory_format(network, torch.channels_last)
+            return in_memory_format(models[trial.model](**arguments, **trial.settings), torch.channels_last)
+        except Exception as error:  # of a network of the user's own it may be any
+            raise UserError(f"{described(trial)}: {what_failed(error, models[trial.model])}") from error
+
+
+def described(trial: Trial) -> str:
+    """ "mine", or "mine with settings {'width': 8}"."""
+    return f"{trial.model} with settings {trial.settings}" if trial.settings else trial.model
+
+
+def what_failed(error: Exception, network: type[nn.Module]) -> str:
+    """An error with the line of the network's file that led to it; what the network says itself, as it says it."""
+    file = inspect.getfile(network)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if isinstance(error, ValueError | UserError) and str(error):
+        return str(error)
+    where = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
+    return f"{type(error).__name__}: {error}{where}" if str(error) else f"{type(error).__name__}{where}"
 
 
 def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[str, Any]) -> None:
@@ -45,19 +61,23 @@ def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[
     known = [name for name in parameters if name not in arguments]
     for name in trial.settings:
         if name not in known:
-            raise UserError(f"{trial.model} has no setting {name}; {hint(name, known)}")
+            others = "; --classify.settings {} leaves out a file's" if isinstance(trial, ClassificationTrial) else ""
+            raise UserError(f"{trial.model} has no setting {name}; {hint(name, known)}{others}")
 
 
 @torch.no_grad()
-def require_takes(network: nn.Module, trial: Trial, shape: Sequence[int]) -> None:
-    """Refuse a network that an image (channels, h, w) can't go through."""
+def require_takes(network: nn.Module, trial: Trial, shape: Sequence[int], gives: Sequence[int]) -> None:
+    """Refuse a network that an image (channels, h, w) can't go through, or of which it makes another shape."""
+    _, height, width = shape
     try:
-        network.eval()(torch.zeros(1, *shape))
-    except (TypeError, ValueError, RuntimeError) as error:
-        _, height, width = shape
+        found = network.eval()(torch.zeros(1, *shape))
+    except Exception as error:  # of a network of the user's own it may be any
         raise UserError(
-            f"{trial.model} with settings {trial.settings} does not take images of {width}×{height} pixels: {error}"
+            f"{described(trial)} does not take images of {width}×{height} pixels: {what_failed(error, type(network))}"
         ) from error
+    made = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if made != (1, *gives):
+        raise UserError(f"{described(trial)} makes {made} of an image {(1, *shape)}; expected {(1, *gives)}")
 
 
 def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:

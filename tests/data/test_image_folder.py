@@ -138,6 +138,13 @@ def test_other_sizes_are_refused_or_brought_to_one(tmp_path: Path) -> None:
     assert read(tmp_path, size=16, fit="resize")[0]["train"].images.shape[1:] == (3, 16, 16)
 
 
+def test_another_size_in_the_test_folder_is_refused_as_well(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "a.png", 0, size=(12, 10))
+    save(tmp_path / "test" / "b.png", 1, size=(20, 14))
+    with pytest.raises(UserError, match=r"b\.png: 20×14 pixels, where a\.png has 12×10; bring all to one size"):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [

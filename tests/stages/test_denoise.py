@@ -17,6 +17,7 @@ from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
 from pipeline.models.classical import LinearFilter
 from pipeline.stages.denoise import nearest, variance_seen
+from pipeline.sweeps import identity
 from pipeline.tracking import keys
 from pipeline.tracking.registry import Version
 
@@ -117,6 +118,31 @@ def test_blind_estimates_the_noise_and_uses_the_network_for_all(
     assert f"variance {found} estimated; autoencoder for 0.01" in capsys.readouterr().out
     assert main(["denoise", *arguments, "--model=demo-patches-denoiser-0.1@champion"]) == 0
     assert f"variance {found} estimated; autoencoder for 0.1, the nearest: expect blur, " in capsys.readouterr().out
+
+
+def test_a_network_whose_code_has_changed_since_is_named(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [str(photos / "noisy" / "colour.png"), f"--out={photos / 'out'}", f"--run.home={trained_home}"]
+    assert main(["denoise", *arguments]) == 0
+    assert "changed since" not in capsys.readouterr().out
+    digest = identity.module_digest
+    monkeypatch.setattr(
+        identity, "module_digest", lambda file: "0" * 64 if file.name == "residual.py" else digest(file)
+    )
+    assert main(["denoise", *arguments]) == 0
+    notice = capsys.readouterr().out.splitlines()[0]
+    assert notice.startswith("denoise   models.residual changed since models:/demo-patches-denoiser@champion")
+    assert notice.endswith(" was trained; make sweep trains it again")
+
+
+def test_without_a_model_for_ones_own_images_the_command_for_these_is_named(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = photos / "clean"
+    arguments = [str(photos / "noisy" / "colour.png"), f"--out={photos / 'out'}", f"--run.home={trained_home}"]
+    assert main(["denoise", *arguments, f"--data.images.folder={images}"]) == 2
+    assert f"make sweep IMAGES={images} trains one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
