@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.trials import variance_text
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+FIGURE = 32
+"""Characters of the longest text that counts as one figure."""
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -33,8 +38,11 @@ def environment() -> Environment:
 
 
 def left_to_right(text: object) -> str:
-    """Figures and names inside Persian prose, kept in their own order."""
-    return f'<bdi dir="ltr">{text}</bdi>'
+    """Figures and names inside Persian prose, kept in their own order; of a figure no part goes to the next line."""
+    parts = re.split(r"(; | / )", str(text))
+    figures = [part.replace(" ", NO_BREAK) if len(part) <= FIGURE else part for part in parts[::2]]
+    whole = "".join(map("".join, zip(figures, [*parts[1::2], ""], strict=True)))
+    return f'<bdi dir="ltr">{whole}</bdi>'
 
 
 def persian(number: object) -> str:
