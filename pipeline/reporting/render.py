@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.trials import variance_text
 
-NO_BREAK = "\N{NO-BREAK SPACE}"
+NO_BREAK, JOINER = "\N{NO-BREAK SPACE}", "\N{WORD JOINER}"
 FIGURE = 32
 """Characters of the longest text that counts as one figure."""
 
@@ -41,7 +41,7 @@ def left_to_right(text: object) -> str:
     """Figures and names inside Persian prose, kept in their own order; of a figure no part goes to the next line."""
     parts = re.split(r"(; | / )", str(text))
     figures = [part.replace(" ", NO_BREAK) if len(part) <= FIGURE else part for part in parts[::2]]
-    whole = "".join(map("".join, zip(figures, [*parts[1::2], ""], strict=True)))
+    whole = "".join(map("".join, zip(figures, [*parts[1::2], ""], strict=True))).replace("×/÷", f"×/{JOINER}÷")
     return f'<bdi dir="ltr">{whole}</bdi>'
 
 
