@@ -40,8 +40,6 @@ PLAIN = ("shallow", "deep")
 """Convolutional networks without skip connections."""
 OTHER_TARGETS = (0.7, 0.9)
 """Recorded beside the one that is judged."""
-HALFWAY = 35
-"""Steps of the probed training: its looks are taken as early up to there, and late beyond."""
 RELU_SLOPE = 0.5 * math.log(math.pi / (math.pi - 1))
 """ln of the growth a layer of the gradient's norm in deep plain ReLU networks (Yang et al. 2019)."""
 
@@ -300,12 +298,13 @@ def probed(tables: Tables, column: str) -> tuple[Ratio, dict[str, str]]:
         return Ratio.of_logarithms(estimate([b - a for a, b in zip(bare, batch, strict=True)]))
 
     levels = {arm: Ratio.of_logarithms(estimate(by_seed(table, "figure", arm=arm))) for arm in ("he", "batch")}
-    parts = {"early": table[table["step"] <= HALFWAY], "late": table[table["step"] > HALFWAY]}
+    halfway = table["step"].max() / 2
+    parts = {"early": table[table["step"] <= halfway], "late": table[table["step"] > halfway]}
     return by(table), {
         "bare": levels["he"].text(),
         "batch": levels["batch"].text(),
         "ratio": by(table).text(),
-        "halfway": str(HALFWAY),
+        "halfway": f"{halfway:g}",
         **{name: "–" if part.empty else by(part).text() for name, part in parts.items()},
     }
 
