@@ -178,6 +178,7 @@ def explain(message: str, known: Iterable[str]) -> str:
     """A parser's message as one line in plain words, with the nearest name for one it does not know."""
     line = " ".join(message.split())
     line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
+    line = line.replace("a <class 'bool'>", "true or false")
     for kind, words in KINDS.items():
         line = line.replace(f"<class '{kind}'>", words)
     line = re.sub(

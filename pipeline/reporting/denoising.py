@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -30,11 +30,6 @@ class DenoisingRow:
     seconds: Estimate
     trained: bool
     runs: list[str]
-
-
-def variances_of(tags: Mapping[str, str]) -> list[float]:
-    """Those that a sweep was asked for, given the tags of its summary run."""
-    return [float(variance) for variance in tags.get(keys.VARIANCES, "").split()]
 
 
 def denoising_results(runs: Sequence[RunRecord], variances: Collection[float]) -> pd.DataFrame:

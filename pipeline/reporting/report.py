@@ -19,7 +19,7 @@ from pipeline.reporting import claims, classification, denoising, denoising_figu
 from pipeline.reporting.batch_norm_claims import batch_norm_claims
 from pipeline.reporting.gan_claims import gan_claims
 from pipeline.reporting.html import DIRECTIONS, page
-from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files
+from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files, variances_of
 from pipeline.reporting.render import left_to_right, render, render_text
 from pipeline.reporting.studies import newest, samples, seeds_of, tables_of
 from pipeline.reporting.study_figures import batch_norm_figures, gan_figures
@@ -189,7 +189,7 @@ def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """Tables and figures of the denoisers: the ten images of the first seed of every trained model and variance."""
     (summary,) = part.summaries
-    results = denoising.denoising_results(part.runs, denoising.variances_of(summary.tags))
+    results = denoising.denoising_results(part.runs, variances_of(summary.tags))
     rows = denoising.denoising_summary(results)
     tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}
     drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables)

@@ -8,6 +8,7 @@ from pipeline.config import Config
 from pipeline.console import say, table
 from pipeline.metrics.statistics import Estimate
 from pipeline.reporting.classification import by_setting, classification_row
+from pipeline.reporting.inputs import variances_of
 from pipeline.stages.report import finished_classifiers, latest_sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, open_store
@@ -74,7 +75,7 @@ def denoiser_rows(summary: RunRecord, runs: Sequence[RunRecord]) -> list[dict[st
     """A row a variance and model of a sweep: variances rising, baselines first."""
     from pipeline.reporting import denoising  # pandas takes half a second
 
-    rows = denoising.denoising_summary(denoising.denoising_results(runs, denoising.variances_of(summary.tags)))
+    rows = denoising.denoising_summary(denoising.denoising_results(runs, variances_of(summary.tags)))
     best = {
         variance: (
             max(row.psnr.mean for row in rows if row.variance == variance),

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.console import say, waiting
 from pipeline.data import catalog
 from pipeline.errors import TrialsFailedError
-from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files
+from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files, variances_of
 from pipeline.stages import classify, study, sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
@@ -57,11 +57,11 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
     demo = config.data.choice == "demo"
     folder = report_folder(config)
     inputs = inputs_digest(list(parts.values()), demo)
+    if colour := parts["colour"]:
+        say(f"report    denoising: the sweep that was asked for last, {sweep_in_words(colour)}")
     if is_current(report_files(folder), inputs):
         say(f"report    reuse (made from the same runs): {report_files(folder)[0]}")
         return
-    if colour := parts["colour"]:
-        say(f"report    denoising: the sweep that was asked for last, {sweep_in_words(colour)}")
     with waiting("Writing the report"):
         from pipeline.reporting.report import write_report
 
@@ -123,8 +123,6 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
 
 def sweep_in_words(part: Part) -> str:
     """Which sweep it is: variances, networks and seeds."""
-    from pipeline.reporting.denoising import variances_of  # it brings pandas
-
     trained = [run for run in part.runs if run.params["steps"] != "0"]
     variances = variances_of(part.summaries[0].tags) or sorted({float(run.params["variance"]) for run in part.runs})
     networks = sorted({run.params["model"] for run in trained}) or ["no network"]

@@ -15,6 +15,7 @@ from pipeline.data.source_code import code_digest, modules_in
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
+from pipeline.reporting.inputs import variances_of
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, experiment_for, require_known, require_network, run_missing
 from pipeline.sweeps import cross
@@ -173,7 +174,7 @@ def write_summary(
     from pipeline.reporting import denoising, denoising_figures
     from pipeline.tracking.runs import recording
 
-    results = denoising.denoising_results(runs, denoising.variances_of(tags))
+    results = denoising.denoising_results(runs, variances_of(tags))
     rows = denoising.denoising_summary(results)
     images = denoising.per_image(results, store)
     tables = {
