@@ -28,7 +28,14 @@ LISTS = (
 )
 TABLES = ("sweep.settings.", "sweep.training_of.")
 """What these begin is a table of settings: those of one network."""
-KINDS = {"NoneType": "null", "float": "number", "int": "whole number", "tuple": "list", "dict": "table {name: value}"}
+KINDS = {
+    "NoneType": "null",
+    "bool": "true/false value",
+    "float": "number",
+    "int": "whole number",
+    "tuple": "list",
+    "dict": "table {name: value}",
+}
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
@@ -178,7 +185,6 @@ def explain(message: str, known: Iterable[str]) -> str:
     """A parser's message as one line in plain words, with the nearest name for one it does not know."""
     line = " ".join(message.split())
     line = re.sub(r'^Parser key "([^"]+)":', r"\1:", line)
-    line = line.replace("a <class 'bool'>", "true or false")
     for kind, words in KINDS.items():
         line = line.replace(f"<class '{kind}'>", words)
     line = re.sub(

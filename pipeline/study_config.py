@@ -12,7 +12,7 @@ LEAST_DRAWS = 100
 LEAST_STEPS = 22
 """Half of them are probed, with a look every ten: two looks, between which layers drift."""
 GROUPS = 4
-"""Of channels, in group normalization."""
+"""Of channels, in group normalization: those of `models.normalized`, which would bring torch."""
 
 
 @dataclass(frozen=True, kw_only=True)

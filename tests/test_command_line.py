@@ -56,7 +56,7 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         (["study-batchnorm", "--batch_norm.steps=20"], "batch_norm.steps is 20; give 22 or more"),
         (["study-batchnorm", "--batch_norm.width=10"], "batch_norm.width is 10; give a multiple of 4"),
         (["study-batchnorm", "--batch_norm.depth=1"], "batch_norm.depth is 1; give 2 or more"),
-        (["sweep", "--sweep.clip=maybe"], "sweep.clip: expected true or false, found maybe"),
+        (["sweep", "--sweep.clip=maybe"], "sweep.clip: expected a true/false value, found maybe"),
         (["sweep", "--run.jobs=zero"], "expected whole number or 'auto' or null, found zero"),
         (["study-batchnorm", "--batch_norm.depths=[5]"], "batch_norm.depths: give two or more, such as [5, 10]"),
         (["study-batchnorm", "--batch_norm.depths=[5, 5]"], "batch_norm.depths: 5 is given more than once"),

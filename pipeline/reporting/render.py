@@ -39,10 +39,11 @@ def environment() -> Environment:
 
 def left_to_right(text: object) -> str:
     """Figures and names inside Persian prose, kept in their own order; of a figure no part goes to the next line."""
-    parts = re.split(r"(; | / )", str(text))
-    figures = [part.replace(" ", NO_BREAK) if len(part) <= FIGURE else part for part in parts[::2]]
-    whole = "".join(map("".join, zip(figures, [*parts[1::2], ""], strict=True))).replace("×/÷", f"×/{JOINER}÷")
-    return f'<bdi dir="ltr">{whole}</bdi>'
+    parts = re.split(r"(; | / )", str(text).replace("×/÷", f"×/{JOINER}÷"))
+    for place in range(0, len(parts), 2):  # between the separators
+        if len(parts[place]) <= FIGURE:
+            parts[place] = parts[place].replace(" ", NO_BREAK)
+    return f'<bdi dir="ltr">{"".join(parts)}</bdi>'
 
 
 def persian(number: object) -> str:

@@ -45,12 +45,13 @@ def described(trial: Trial) -> str:
 
 def what_failed(error: Exception, network: type[nn.Module]) -> str:
     """An error with the line of the network's file that led to it; what the network says itself, as it says it."""
+    text = str(error)
+    if text and isinstance(error, ValueError | UserError):
+        return text
     file = inspect.getfile(network)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    if isinstance(error, ValueError | UserError) and str(error):
-        return str(error)
     where = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
-    return f"{type(error).__name__}: {error}{where}" if str(error) else f"{type(error).__name__}{where}"
+    return f"{type(error).__name__}{': ' * bool(text)}{text}{where}"
 
 
 def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[str, Any]) -> None:

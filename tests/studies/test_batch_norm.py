@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline import study_config
 from pipeline.data.store import ImageStore
+from pipeline.models import normalized
 from pipeline.models.normalized import ARMS, set_training
 from pipeline.studies import batch_norm_batches, batch_norm_probes, batch_norm_start
 from pipeline.studies.batch_norm_training import NETS, Course, correct, network, rates_of, train
@@ -113,6 +115,10 @@ def test_looking_at_a_network_does_not_change_it(studied: Digits) -> None:
     assert found["least"] <= found["greatest"]
     assert -1 <= found["cosine"] <= 1
     assert found["bend"] > 0
+
+
+def test_widths_are_checked_for_the_groups_that_networks_have() -> None:
+    assert study_config.GROUPS == normalized.GROUPS
 
 
 def test_few_images_are_learnt_and_others_less(studied: Digits) -> None:
