@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.arguments import TABLES, explain, options_of, require_yaml, rewritten, value_of
-from pipeline.checks import BUDGETS, unwritable
 from pipeline.config import PROJECT_ROOT, Config, Run
+from pipeline.config.checks import BUDGETS, unwritable
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
 from pipeline.errors import FaultsFoundError, TrialsFailedError, UserError

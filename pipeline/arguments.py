@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.checks import BUDGETS, hint
+from pipeline.config.checks import BUDGETS, hint
 from pipeline.errors import UserError
 
 # Options that take a list: words separated by spaces or commas will do, as make passes them.

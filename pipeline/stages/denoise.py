@@ -11,7 +11,7 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.config import Config, DenoisingTraining
+from pipeline.config import Config, Denoise, DenoisingTraining
 from pipeline.console import counted, say
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
@@ -21,7 +21,6 @@ from pipeline.tracking import keys
 from pipeline.tracking.registry import Version, input_shape, run_of
 from pipeline.tracking.store import TrackingStore, open_store
 from pipeline.trials import DenoisingTrial, variance_text
-from pipeline.use_config import Denoise
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.config import Config, Csv
+from pipeline.config import Config, Csv, Digits
 from pipeline.console import counted, say, waiting
 from pipeline.errors import UserError
 from pipeline.stages.trained import trained
 from pipeline.tracking import keys, registry
 from pipeline.tracking.store import open_store
-from pipeline.use_config import Digits
 
 if TYPE_CHECKING:
     import numpy as np

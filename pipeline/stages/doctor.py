@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
-from pipeline.checks import unwritable
 from pipeline.config import PROJECT_ROOT, Config
+from pipeline.config.checks import unwritable
 from pipeline.console import say
 from pipeline.data import catalog
 from pipeline.data.sources import CATALOG, Choice

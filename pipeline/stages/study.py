@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.config import Config, Run
+from pipeline.config import BatchNormStudy, Config, GanStudy, Run
 from pipeline.console import say
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
 from pipeline.stages.trials import describe, experiment_for, run_missing
-from pipeline.study_config import BatchNormStudy, GanStudy
 from pipeline.sweeps.plan import study_trials
 from pipeline.tracking.store import open_store
 

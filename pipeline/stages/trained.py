@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pipeline.checks import hint
 from pipeline.config import Config, Run
+from pipeline.config.checks import hint
 from pipeline.console import say
 from pipeline.data.catalog import Role, candidates
 from pipeline.data.store import Manifest

@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.checks import hint
 from pipeline.config import Run
+from pipeline.config.checks import hint
 from pipeline.console import Board, complain, say
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import TrialsFailedError, UserError

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pipeline.config import BatchNormStudy
 from pipeline.models.normalized import Classifier
 from pipeline.studies.batch_norm_training import correct, network, train
 from pipeline.studies.measured import Digits, Measured
-from pipeline.study_config import BatchNormStudy
 from pipeline.training.randomness import generator
 
 NET = "shallow"

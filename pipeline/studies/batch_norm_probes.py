@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from pipeline.config import BatchNormStudy
 from pipeline.models.normalized import Classifier, set_training
 from pipeline.studies.batch_norm_training import network, train
 from pipeline.studies.measured import Digits, Measured, seeded
-from pipeline.study_config import BatchNormStudy
 from pipeline.training.randomness import generator
 
 NET = "deep"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
+from pipeline.config import BatchNormStudy
 from pipeline.studies.batch_norm_training import NETS, network, rates_of, train
 from pipeline.studies.measured import Digits, Measured
-from pipeline.study_config import BatchNormStudy
 
 ARMS = ("none", "he", "batch", "batch-none", "group", "frozen")
 

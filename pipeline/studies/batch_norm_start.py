@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pipeline.config import BatchNormStudy
 from pipeline.models.normalized import Classifier, set_training
 from pipeline.studies.batch_norm_training import network, train
 from pipeline.studies.measured import Digits, Measured, seeded
-from pipeline.study_config import BatchNormStudy
 from pipeline.training.device import clock
 from pipeline.training.randomness import generator
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from pipeline.config import BatchNormStudy
 from pipeline.models.normalized import Classifier, freeze_statistics, set_training
 from pipeline.studies.measured import Digits, seeded
-from pipeline.study_config import BatchNormStudy
 from pipeline.training.build import in_memory_format
 from pipeline.training.device import clock
 from pipeline.training.randomness import generator

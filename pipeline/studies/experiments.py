@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pipeline.study_config import BatchNormStudy, GanStudy
+from pipeline.config import BatchNormStudy, GanStudy
 from pipeline.trials import StudyTrial
 
 if TYPE_CHECKING:

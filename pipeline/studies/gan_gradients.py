@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.config import GanStudy
 from pipeline.models.gan import Discriminator, Generator
 from pipeline.studies.gan_losses import LOSSES, WEIGHTS, discriminator_loss
 from pipeline.studies.measured import Digits, Measured, seeded
-from pipeline.study_config import GanStudy
 from pipeline.training.randomness import generator
 
 BETAS = (0.5, 0.999)

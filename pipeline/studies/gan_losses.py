@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from pipeline.config import GanStudy
 from pipeline.studies.measured import Digits, Measured
-from pipeline.study_config import GanStudy
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 

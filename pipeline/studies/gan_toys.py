@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.config import GanStudy
 from pipeline.models.gan import Discriminator, PointGenerator, QuadraticDiscriminator, ScaledNormal, ShiftedLine
 from pipeline.studies.gan_gradients import adam, descend_discriminator, descend_generator, generated
 from pipeline.studies.gan_losses import LOSSES
 from pipeline.studies.measured import Digits, Measured, seeded
-from pipeline.study_config import GanStudy
 from pipeline.training.randomness import generator
 
 BATCH = 256

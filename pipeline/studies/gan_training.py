@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.config import GanStudy
 from pipeline.models.gan import Discriminator, Generator
 from pipeline.studies.digit_judge import Judge
 from pipeline.studies.gan_gradients import adam, descend_discriminator, descend_generator, generated
 from pipeline.studies.gan_losses import LOSSES
 from pipeline.studies.measured import Digits, Measured, seeded
-from pipeline.study_config import GanStudy
 from pipeline.training.randomness import generator
 
 # Rates with which the non-saturating loss learns without a head start; chosen on a seed that no study uses.

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import Config, DenoisingTraining, Run, Training
+from pipeline.config import BatchNormStudy, Config, DenoisingTraining, GanStudy, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
-from pipeline.study_config import BatchNormStudy, GanStudy
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.sweeps.locks import owner, trials_folder
 from pipeline.tracking import keys

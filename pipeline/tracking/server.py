@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.config import PROJECT_ROOT, Run
+from pipeline.config import PROJECT_ROOT, Run, Server
 from pipeline.console import waiting
 from pipeline.errors import UserError
 from pipeline.tracking.addresses import with_driver, without_password
 from pipeline.tracking.local_store import file_of
 from pipeline.tracking.store import TrackingStore, open_store, store_uri
-from pipeline.use_config import Server
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}

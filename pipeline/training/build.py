@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from pipeline.checks import hint
+from pipeline.config.checks import hint
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.training.batches import Batches

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import study_config
+from pipeline.config import BatchNormStudy, studies
 from pipeline.data.store import ImageStore
 from pipeline.models import normalized
 from pipeline.models.normalized import ARMS, set_training
 from pipeline.studies import batch_norm_batches, batch_norm_probes, batch_norm_start
 from pipeline.studies.batch_norm_training import NETS, Course, correct, network, rates_of, train
 from pipeline.studies.measured import Digits
-from pipeline.study_config import BatchNormStudy
 
 CPU = torch.device("cpu")
 SMALL = BatchNormStudy(seeds=(0,), images=300, batch_size=16, steps=22, every=5, depth=4, width=8, depths=(2, 20))
@@ -118,7 +117,7 @@ def test_looking_at_a_network_does_not_change_it(studied: Digits) -> None:
 
 
 def test_widths_are_checked_for_the_groups_that_networks_have() -> None:
-    assert study_config.GROUPS == normalized.GROUPS
+    assert studies.GROUPS == normalized.GROUPS
 
 
 def test_few_images_are_learnt_and_others_less(studied: Digits) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import linalg
 
-from pipeline.config import Run
+from pipeline.config import GanStudy, Run
 from pipeline.data.store import ImageStore
 from pipeline.models.gan import Discriminator, Generator
 from pipeline.stages.study import on_one_thread
@@ -15,7 +15,6 @@ from pipeline.studies import gan_gradients, gan_losses, gan_toys
 from pipeline.studies.digit_judge import frechet
 from pipeline.studies.gan_training import arms
 from pipeline.studies.measured import Digits
-from pipeline.study_config import GanStudy
 
 CPU = torch.device("cpu")
 SMALL = GanStudy(

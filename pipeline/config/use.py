@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pipeline.checks import expanded, require_variances
+from pipeline.config.checks import expanded, require_variances
 from pipeline.errors import UserError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from pipeline.checks import require_distinct, require_positive, require_seeds
+from pipeline.config.checks import require_distinct, require_positive, require_seeds
 from pipeline.errors import UserError
 
 LEAST_DRAWS = 100
