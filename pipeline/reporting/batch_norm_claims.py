@@ -1,18 +1,27 @@
-"""The claims of the answer on batch normalization."""
+"""The claims of the answer on batch normalization: on speed, from `batch_norm_speed`, and on what else it does."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from statistics import fmean, geometric_mean
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from pipeline.metrics.statistics import estimate
+from pipeline.reporting.batch_norm_speed import (
+    NET_ORDER,
+    PLAIN,
+    faster,
+    frozen,
+    initialisation,
+    noisy,
+    small_rate,
+    wider,
+)
 from pipeline.reporting.claims import (
-    VERDICT_MARKS,
     Claim,
+    Claims,
     Ratio,
     Tables,
     above,
@@ -25,265 +34,21 @@ from pipeline.reporting.claims import (
     within,
 )
 from pipeline.studies.batch_norm_batches import FEW
-from pipeline.studies.batch_norm_training import WATCHED
 
-Figure = Callable[[pd.DataFrame], float]
-"""Of the rows of one net, arm and seed."""
-Mean = Callable[[Iterable[float]], float]
-
-TARGET = 0.8
-"""Accuracy to be reached, chosen beforehand; trainings that do not reach it count with the steps they had."""
-GOOD = 0.05
-"""A learning rate is good whose accuracy is no further below the arm's best than this, and reaches the target."""
-NET_ORDER = ("sigmoid", "deep", "residual", "shallow")
-PLAIN = ("shallow", "deep")
-"""Convolutional networks without skip connections."""
-OTHER_TARGETS = (0.7, 0.9)
-"""Recorded beside the one that is judged."""
 RELU_SLOPE = 0.5 * math.log(math.pi / (math.pi - 1))
 """ln of the growth a layer of the gradient's norm in deep plain ReLU networks (Yang et al. 2019)."""
-
-
-def batch_norm_claims(tables: Tables) -> list[Claim]:
-    """Every claim that there are tables for."""
-    claims = []
-    if "rates" in tables:
-        claims += [faster(tables, net) for net in NET_ORDER]
-        claims += [wider(tables, "wider", PLAIN), wider(tables, "wider_residual", ("residual",))]
-        if "batch-none" in set(tables["rates"]["arm"]):  # runs from before it was tried lack it
-            claims.append(initialisation(tables))
-        claims += [small_rate(tables), frozen(tables)]
-    if "probes" in tables:
-        claims += [noisy(tables), shift(tables), smoother(tables)]
-    if "batches" in tables:
-        claims += [small_batches(tables), repaired(tables), one_class(tables)]
-    if "few" in tables:
-        claims.append(gap(tables))
-    if "depth" in tables:
-        claims += [explosion(tables), scale(tables)]
-        if "way" in tables["decay"]:
-            claims.append(decay(tables))
-        claims += [cost(tables), folded(tables)]
-    return claims
-
-
-def counted(table: pd.DataFrame, target: float = TARGET) -> pd.DataFrame:
-    """With the columns steps until a target, on the half that is reported, choosing, the same on the other, reached.
-
-    Trainings that do not get there count with the steps they had.
-    """
-    return table.assign(
-        choosing=table[f"chosen_{target:g}"].fillna(table["limit"]),
-        steps=table[f"measured_{target:g}"].fillna(table["limit"]),
-        reached=table[f"measured_{target:g}"].notna(),
-    )
-
-
-def tuned(table: pd.DataFrame, target: float = TARGET) -> pd.DataFrame:
-    """A row a net, arm and seed at the arm's best learning rate: that of the least mean steps on the half for choosing.
-
-    Columns rate, steps (on the other half) and seconds until the target; reached. One rate for all seeds of an arm.
-    """
-    table = counted(table, target)
-    groups = [column for column in ("net", "arm") if column in table]
-    rows = []
-    for _, part in table.groupby(groups):
-        # Where no rate gets there, the one that comes furthest.
-        means = part.assign(left=-part.get("choice", 0)).groupby("rate")[["choosing", "left"]].mean()
-        rows.append(part[part["rate"] == means.sort_values(["choosing", "left"]).index[0]])
-    best: pd.DataFrame = pd.concat(rows)
-    return best.assign(seconds=best["steps"] * best["ms"] / 1000) if "ms" in best else best
-
-
-def steps_text(part: pd.DataFrame) -> str:
-    """ "152 ± 14 (n = 5) [2/5]": mean steps, and how many trainings got there, if not all; the rest are limits."""
-    text = plain(part["steps"].tolist(), 0)
-    return text if part["reached"].all() else f"{text} [{part['reached'].sum()}/{len(part)}]"
-
-
-def at_least(found: Ratio, over: pd.DataFrame, under: pd.DataFrame) -> str:
-    """A ratio of steps in words: a lower bound where only those above it are limits."""
-    return f"≥ {found.text()}" if under["reached"].all() and not over["reached"].all() else found.text()
-
-
-def better_bare(best: pd.DataFrame) -> str:
-    """Of the two arms without normalization the one with fewer steps; `best` is one net's of `tuned`."""
-    steps = best[best["arm"].isin(("none", "he"))].groupby("arm")["steps"].mean()
-    return str(steps.idxmin())
-
-
-def faster(tables: Tables, net: str) -> Claim:
-    """Tuned against tuned, batch normalization reaches the accuracy in fewer steps."""
-    best = selected(tuned(tables["rates"]), net=net)
-    arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "group")}
-    bare = better_bare(best)
-    steps = ratio(arms[bare]["steps"].tolist(), arms["batch"]["steps"].tolist())
-    seconds = ratio(arms[bare]["seconds"].tolist(), arms["batch"]["seconds"].tolist())
-    values = {
-        "bare": steps_text(arms[bare]),
-        "batch": steps_text(arms["batch"]),
-        "group": steps_text(arms["group"]),
-        "steps": at_least(steps, arms[bare], arms["batch"]),
-        "seconds": at_least(seconds, arms[bare], arms["batch"]),
-        "bare_rate": f"{arms[bare]['rate'].iloc[0]:g}",
-        "batch_rate": f"{arms['batch']['rate'].iloc[0]:g}",
-        "target": f"{100 * TARGET:.0f} %",
-        "others": "; ".join(
-            f"{100 * target:.0f} %: {steps_by(tables, net, target)}"
-            for target in OTHER_TARGETS
-            if f"measured_{target:g}" in tables["rates"]
-        ),
-        "limit": f"{best['limit'].max():g}",
-        "looked_at": str(WATCHED // 2),
-    }
-    return Claim(f"faster_{net}", values, above(steps, 1))
-
-
-def steps_by(tables: Tables, net: str, target: float) -> str:
-    """Steps without batch normalization by those with it until a target, tuned for it, in words."""
-    best = selected(tuned(tables["rates"], target), net=net)
-    bare, batch = (best[best["arm"] == arm].sort_values("seed") for arm in (better_bare(best), "batch"))
-    return at_least(ratio(bare["steps"].tolist(), batch["steps"].tolist()), bare, batch)
-
-
-def good_range(table: pd.DataFrame) -> float:
-    """Width in decades of the learning rates that are good; `table` is of one net, arm and seed. 0: none is, or one."""
-    good = table[table["final"] >= max(table["final"].max() - GOOD, TARGET)]["rate"]
-    return float(np.log10(good.max() / good.min())) if len(good) else 0.0
-
-
-def greatest_rate(table: pd.DataFrame) -> float:
-    """The greatest learning rate that did not diverge; the least there is where all did."""
-    trained = table.loc[~table["diverged"], "rate"]
-    return float(trained.max() if len(trained) else table["rate"].min())
-
-
-def over_nets(table: pd.DataFrame, nets: Sequence[str], arms: Sequence[str], figure: Figure, mean: Mean) -> list[float]:
-    """By seed, the mean over networks of a figure, in each of the arm with the highest mean."""
-    best = []
-    for net in nets:
-        found = [[figure(part) for _, part in selected(table, net=net, arm=arm).groupby("seed")] for arm in arms]
-        best.append(max(found, key=mean))
-    return [mean(seed) for seed in zip(*best, strict=True)]
-
-
-def wider(tables: Tables, name: str, nets: Sequence[str]) -> Claim:
-    """In these networks more learning rates do, and greater ones before training diverges."""
-    table = tables["rates"]
-    nets = [net for net in nets if net in set(table["net"])]
-    arms = (("batch",), ("none", "he"))
-    batch, bare = (over_nets(table, nets, one, good_range, fmean) for one in arms)
-    difference = estimate([a - b for a, b in zip(batch, bare, strict=True)])
-    rates = ratio(*(over_nets(table, nets, one, greatest_rate, geometric_mean) for one in arms))
-    tried = sorted(table["rate"].unique())
-    values = {
-        "batch": plain(batch),
-        "bare": plain(bare),
-        "difference": difference.text(2),
-        "rates": rates.text(),
-        "margin": f"{GOOD:g}",
-        "target": f"{100 * TARGET:.0f} %",
-        "apart": f"{math.log10(tried[1] / tried[0]):.2f}",
-    }
-    return Claim(name, values, min(above(rates, 1), above(difference, 0)))
-
-
-def initialisation(tables: Tables) -> Claim:
-    """Steps depend less on the first weights: PyTorch's own or scaled ones, the factor between them is smaller."""
-    best = tuned(tables["rates"])
-
-    def factors(arm: str, other: str) -> list[float]:
-        """By seed, the logarithm of the mean factor between two arms' steps, whichever is the slower, over networks."""
-        logarithms = best.pivot(index=["net", "seed"], columns="arm", values="steps").map(math.log)
-        apart = (logarithms[arm] - logarithms[other]).abs()
-        return [float(mean) for mean in apart.groupby("seed").mean()]
-
-    bare, batch = factors("none", "he"), factors("batch-none", "batch")
-    found = {
-        "bare": bare,
-        "batch": batch,
-        "ratio": [a - b for a, b in zip(bare, batch, strict=True)],
-    }
-    ratios = {name: Ratio.of_logarithms(estimate(logarithms)) for name, logarithms in found.items()}
-    # Where one did not get there, the factor may be greater; where both did not, too.
-    bounds = {
-        name: "" if best.loc[best["arm"].isin(arms), "reached"].all() else "≥ "
-        for name, arms in (("bare", ("none", "he")), ("batch", ("batch-none", "batch")))
-    }
-    values = {name: bounds.get(name, "") + one.text() for name, one in ratios.items()}
-    return Claim("initialisation", values, above(ratios["ratio"], 1))
-
-
-def small_rate(tables: Tables) -> Claim:
-    """At one rate, the smaller of the two best, more than half of the advantage is gone (Bjorck et al. 2018).
-
-    Of the logarithm of the ratio of steps, in every network.
-    """
-    counts, best = counted(tables["rates"]), tuned(tables["rates"])
-    values, verdicts = {}, []
-    for net in NET_ORDER:
-        of_net = selected(best, net=net)
-        if of_net.empty:
-            continue
-        bare = better_bare(of_net)
-        rates = {arm: selected(of_net, arm=arm)["rate"].iloc[0] for arm in (bare, "batch")}
-        alike = {arm: selected(counts, net=net, arm=arm, rate=min(rates.values())) for arm in rates}
-        own = {arm: selected(of_net, arm=arm) for arm in rates}
-        same, each = (
-            [math.log(a / b) for a, b in zip(*(by_seed(steps[arm], "steps") for arm in (bare, "batch")), strict=True)]
-            for steps in (alike, own)
-        )
-        left = estimate([at_same - at_own / 2 for at_same, at_own in zip(same, each, strict=True)])
-        values[net] = (
-            f"{at_least(Ratio.of_logarithms(estimate(same)), alike[bare], alike['batch'])} / "
-            f"{at_least(Ratio.of_logarithms(estimate(each)), own[bare], own['batch'])} "
-            f"({VERDICT_MARKS[below(left, 0)]})"
-        )
-        verdicts.append(below(left, 0))
-    return Claim("small_rate", {net: values.get(net, "–") for net in NET_ORDER}, min(verdicts))
-
-
-def frozen(tables: Tables) -> Claim:
-    """With statistics of one batch, kept, training takes more steps than with each batch's own."""
-    best = selected(tuned(tables["rates"]), net="deep")
-    arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "frozen")}
-    bare = better_bare(best)
-    found = ratio(arms["frozen"]["steps"].tolist(), arms["batch"]["steps"].tolist())
-    values = {
-        "frozen": steps_text(arms["frozen"]),
-        "batch": steps_text(arms["batch"]),
-        "bare": steps_text(arms[bare]),
-        "ratio": at_least(found, arms["frozen"], arms["batch"]),
-    }
-    return Claim("frozen", values, above(found, 1))
-
-
-def noisy(tables: Tables) -> Claim:
-    """With noise that makes layer inputs drift more than without normalization, training is still faster."""
-    arms = ("he", "batch", "noisy")
-    best = {arm: tuned(selected(tables["noise"], arm=arm)).sort_values("seed") for arm in arms}
-    steps = {arm: part["steps"].tolist() for arm, part in best.items()}
-    looked_at = tables["probes"].dropna(subset="drift")
-    drift = {arm: by_seed(looked_at, "drift", arm=arm) for arm in arms}
-    values = {
-        **{f"steps_{arm}": steps_text(part) for arm, part in best.items()},
-        **{f"drift_{arm}": plain(found) for arm, found in drift.items()},
-    }
-    is_faster = above(ratio(steps["he"], steps["noisy"]), 1)
-    drifts_more = above(ratio(drift["noisy"], drift["he"]), 1)
-    return Claim("noisy", values, min(is_faster, drifts_more))
 
 
 def shift(tables: Tables) -> Claim:
     """Internal covariate shift (after Santurkar et al., but relative) is not lower with it by a fifth or more."""
     by, values = probed(tables, "shift")
-    return Claim("shift", values, above(by, 0.8))
+    return Claim(values, above(by, 0.8))
 
 
 def smoother(tables: Tables) -> Claim:
     """Along the gradient the gradient itself changes less."""
     by, values = probed(tables, "bend")
-    return Claim("smoother", values, below(by, 1))
+    return Claim(values, below(by, 1))
 
 
 def probed(tables: Tables, column: str) -> tuple[Ratio, dict[str, str]]:
@@ -322,7 +87,7 @@ def small_batches(tables: Tables) -> Claim:
         "bare": plain(bare, 1, "%"),
         "difference": difference.text(1, "%"),
     }
-    return Claim("small_batches", values, above(difference, 0))
+    return Claim(values, above(difference, 0))
 
 
 def repaired(tables: Tables) -> Claim:
@@ -336,7 +101,7 @@ def repaired(tables: Tables) -> Claim:
         "own": plain(own, 1, "%"),
         "gain": gain.text(1, "%"),
     }
-    return Claim("repaired", values, above(gain, 0))
+    return Claim(values, above(gain, 0))
 
 
 def one_class(tables: Tables) -> Claim:
@@ -352,7 +117,7 @@ def one_class(tables: Tables) -> Claim:
         "bare": plain(bare, 1, "%"),
         "difference": difference.text(1, "%"),
     }
-    return Claim("one_class", values, above(difference, 0))
+    return Claim(values, above(difference, 0))
 
 
 def gap(tables: Tables) -> Claim:
@@ -371,7 +136,7 @@ def gap(tables: Tables) -> Claim:
         **{arm: plain(by_seed(table, "gap", arm=arm, batch=sizes[0]), 1, "%") for arm in ("he", "group")},
         "learnt": plain(by_seed(table, "train", arm="batch"), 1, "%"),
     }
-    return Claim("gap", values, below(difference, 0))
+    return Claim(values, below(difference, 0))
 
 
 def slopes(tables: Tables, kind: str) -> list[float]:
@@ -393,7 +158,7 @@ def explosion(tables: Tables) -> Claim:
         "theory": f"{math.exp(RELU_SLOPE):.3f}",
     }
     near = within(found["batch"], 0.75 * RELU_SLOPE, 1.25 * RELU_SLOPE)
-    return Claim("explosion", values, min(near, below(found["batch with skips"], RELU_SLOPE / 2)))
+    return Claim(values, min(near, below(found["batch with skips"], RELU_SLOPE / 2)))
 
 
 def scale(tables: Tables) -> Claim:
@@ -402,7 +167,7 @@ def scale(tables: Tables) -> Claim:
     factor = float(table["factor"].iloc[0])
     change, gradient = by_seed(table, "output_change"), by_seed(table, "gradient_ratio")
     values = {"factor": f"{factor:g}", "change": f"{max(change):.1g}", "gradient": plain(gradient, 4)}
-    return Claim("scale", values, certain(max(change) < 0.01 and all(abs(one * factor - 1) < 0.05 for one in gradient)))
+    return Claim(values, certain(max(change) < 0.01 and all(abs(one * factor - 1) < 0.05 for one in gradient)))
 
 
 def decay(tables: Tables) -> Claim:
@@ -419,7 +184,7 @@ def decay(tables: Tables) -> Claim:
         "ratio": ratio(rate["with"], rate["without"]).text(),
         "ratio_growing": ratio(rate["with"], rate["growing rate"]).text(),
     }
-    return Claim("decay", values, below(nearer, 0.5))
+    return Claim(values, below(nearer, 0.5))
 
 
 def cost(tables: Tables) -> Claim:
@@ -427,7 +192,7 @@ def cost(tables: Tables) -> Claim:
     table = tables["cost"]
     ms, kept = (ratio(by_seed(table, c, arm="batch"), by_seed(table, c, arm="he")) for c in ("ms", "bytes"))
     group = ratio(by_seed(table, "ms", arm="group"), by_seed(table, "ms", arm="he"))
-    return Claim("cost", {"ms": ms.text(), "bytes": kept.text(), "group": group.text()}, above(ms, 1))
+    return Claim({"ms": ms.text(), "bytes": kept.text(), "group": group.text()}, above(ms, 1))
 
 
 def folded(tables: Tables) -> Claim:
@@ -436,7 +201,28 @@ def folded(tables: Tables) -> Claim:
     difference = float(table["folded_difference"].max())
     found = ratio(by_seed(table, "inference_ms"), by_seed(table, "folded_ms"))
     return Claim(
-        "folded",
         {"difference": f"{difference:.1g}", "ratio": found.text()},
         min(certain(difference < 1e-4), above(found, 1)),
     )
+
+
+BATCH_NORM_CLAIMS: Claims = {
+    **{f"faster_{net}": ("rates", partial(faster, net=net)) for net in NET_ORDER},
+    "wider": ("rates", partial(wider, nets=PLAIN)),
+    "wider_residual": ("rates", partial(wider, nets=("residual",))),
+    "initialisation": ("rates", initialisation),
+    "small_rate": ("rates", small_rate),
+    "frozen": ("rates", frozen),
+    "noisy": ("probes", noisy),
+    "shift": ("probes", shift),
+    "smoother": ("probes", smoother),
+    "small_batches": ("batches", small_batches),
+    "repaired": ("batches", repaired),
+    "one_class": ("sorted", one_class),
+    "gap": ("few", gap),
+    "explosion": ("depth", explosion),
+    "scale": ("scale", scale),
+    "decay": ("decay", decay),
+    "cost": ("cost", cost),
+    "folded": ("cost", folded),
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -70,11 +70,20 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim's figures, as texts by name, and the verdict. Its words are in `reports/answers/*.claims.yaml`."""
+    """What was measured of a claim: figures, as texts by name, and the verdict."""
 
-    name: str
     values: Mapping[str, str]
     verdict: Verdict
+
+
+Claims = Mapping[str, tuple[str, Callable[[Tables], Claim]]]
+"""Of an answer, by the names under which their words stand in `reports/answers/*.claims.yaml`: the table that a claim
+needs, and what draws it from the tables."""
+
+
+def measured(claims: Claims, tables: Tables) -> dict[str, Claim]:
+    """Every claim that there is a table for."""
+    return {name: draw(tables) for name, (needed, draw) in claims.items() if needed in tables}
 
 
 def above(found: Interval, bound: float) -> Verdict:

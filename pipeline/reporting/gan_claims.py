@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.metrics.statistics import estimate, hill_index
 from pipeline.reporting.claims import (
     Claim,
+    Claims,
     Tables,
     above,
     below,
@@ -27,27 +28,12 @@ STUCK = 0.9
 """A generator has learnt nothing that was never nearer to the digits than this share of the distance it began with."""
 
 
-def gan_claims(tables: Tables) -> list[Claim]:
-    """Every claim that there are tables for."""
-    claims = []
-    if "closed_form" in tables:
-        claims.append(numbers(tables))
-    if "gradients" in tables:
-        claims += [same_direction(tables), vanishes(tables), follows_ratio(tables), spread(tables), tails(tables)]
-    if "training" in tables:
-        claims += [stalls(tables), balanced(tables), adam(tables)]
-    if "lines" in tables:
-        claims += [fixed_point(tables), lines(tables), modes(tables)]
-    return claims
-
-
 def numbers(tables: Tables) -> Claim:
     """Written from the logit both losses have exact gradients; written through the sigmoid they break."""
     table = selected(tables["closed_form"], number="float32")
     stable = selected(table, form="softplus of the logit")
     naive = selected(table, form="log of the sigmoid")
     return Claim(
-        "numbers",
         {
             "error": f"{stable['error'].max():.1g}",
             "broken": f"{100 * naive['broken'].max():.0f} %",
@@ -73,7 +59,7 @@ def same_direction(tables: Tables) -> Claim:
     # No interval: a cosine ends at 1, and these lie near it.
     span = f"{np.mean(cosine):.2f} ({min(cosine):.2f} to {max(cosine):.2f})"
     values = {"cosine": span, "least": f"{least:.3f}", "error": f"{error:.1g}"}
-    return Claim("same_direction", values, certain(least > 0 and error < 1e-3))
+    return Claim(values, certain(least > 0 and error < 1e-3))
 
 
 def vanishes(tables: Tables) -> Claim:
@@ -81,7 +67,7 @@ def vanishes(tables: Tables) -> Claim:
     saturating, other = (ratio(last, first) for first, last in (ends(tables, SATURATING), ends(tables, OTHER)))
     accepted = ends(tables, SATURATING, "accepted")[1]
     values = {"saturating": saturating.text(), "other": other.text(), "accepted": f"{np.mean(accepted):.1g}"}
-    return Claim("vanishes", values, min(below(saturating, 0.5), above(other, 0.5)))
+    return Claim(values, min(below(saturating, 0.5), above(other, 0.5)))
 
 
 def follows_ratio(tables: Tables) -> Claim:
@@ -96,7 +82,7 @@ def follows_ratio(tables: Tables) -> Claim:
         "predicted": number(float(np.exp(np.mean(np.log(predicted))))),
         "by": found.text(),
     }
-    return Claim("follows_ratio", values, within(found, 1 / 2, 2))
+    return Claim(values, within(found, 1 / 2, 2))
 
 
 def spread(tables: Tables) -> Claim:
@@ -109,7 +95,7 @@ def spread(tables: Tables) -> Claim:
         "other_last": plain(last, 3),
         "saturating_last": plain(sat_last, 2),
     }
-    return Claim("spread", values, above(other, 1))
+    return Claim(values, above(other, 1))
 
 
 def tails(tables: Tables) -> Claim:
@@ -119,7 +105,7 @@ def tails(tables: Tables) -> Claim:
         for loss in (SATURATING, OTHER)
     }
     values = {"saturating": plain(found[SATURATING]), "other": plain(found[OTHER])}
-    return Claim("tails", values, below(ratio(found[OTHER], found[SATURATING]), 1))
+    return Claim(values, below(ratio(found[OTHER], found[SATURATING]), 1))
 
 
 def shares_left(tables: Tables, loss: str, head_start: int) -> tuple[list[float], list[float]]:
@@ -162,7 +148,7 @@ def stalls(tables: Tables) -> Claim:
             values |= {f"{name}_{when}": plain(nearest, 0, "%"), f"{name}_{when}_end": plain(end, 0, "%")}
             if start == ahead:
                 verdicts.append(verdict(estimate(nearest), STUCK))
-    return Claim("stalls", values, min(verdicts))
+    return Claim(values, min(verdicts))
 
 
 def final(tables: Tables, loss: str, optimizer: str, head_start: int) -> list[float]:
@@ -176,7 +162,7 @@ def balanced(tables: Tables) -> Claim:
     saturating, other = (final(tables, loss, "adam", 0) for loss in (SATURATING, OTHER))
     found = ratio(saturating, other)
     values = {"saturating": plain(saturating, 1), "other": plain(other, 1), "ratio": found.text()}
-    return Claim("balanced", values, within(found, 1 / 1.25, 1.25))
+    return Claim(values, within(found, 1 / 1.25, 1.25))
 
 
 def adam(tables: Tables) -> Claim:
@@ -202,7 +188,7 @@ def adam(tables: Tables) -> Claim:
         "saturating": plain(distances[SATURATING], 1),
         "other": plain(distances[OTHER], 1),
     }
-    return Claim("adam", values, below(by_root, 1))
+    return Claim(values, below(by_root, 1))
 
 
 def fixed_point(tables: Tables) -> Claim:
@@ -220,14 +206,14 @@ def fixed_point(tables: Tables) -> Claim:
         "other": plain(drift[OTHER, start], 3),
         "stay": f"{max(max(drift[loss, 0.0]) for loss in (SATURATING, OTHER)):.1g}",
     }
-    return Claim("fixed_point", values, certain(max(max(one) for one in drift.values()) < start / 2))
+    return Claim(values, certain(max(max(one) for one in drift.values()) < start / 2))
 
 
 def lines(tables: Tables) -> Claim:
     """Near the best discriminator of two parallel lines the saturating loss does not move, the other does."""
     left = {loss: by_seed(tables["lines"], "left", loss=loss) for loss in (SATURATING, OTHER)}
     values = {"saturating": plain(left[SATURATING], 0, "%"), "other": plain(left[OTHER], 0, "%")}
-    return Claim("lines", values, min(above(estimate(left[SATURATING]), 0.5), below(estimate(left[OTHER]), 0.5)))
+    return Claim(values, min(above(estimate(left[SATURATING]), 0.5), below(estimate(left[OTHER]), 0.5)))
 
 
 def modes(tables: Tables) -> Claim:
@@ -239,4 +225,20 @@ def modes(tables: Tables) -> Claim:
         "other": plain(kept[OTHER], 1),
         "difference": difference.text(1),
     }
-    return Claim("modes", values, above(difference, 0))
+    return Claim(values, above(difference, 0))
+
+
+GAN_CLAIMS: Claims = {
+    "numbers": ("closed_form", numbers),
+    "same_direction": ("gradients", same_direction),
+    "vanishes": ("gradients", vanishes),
+    "follows_ratio": ("gradients", follows_ratio),
+    "spread": ("gradients", spread),
+    "tails": ("gradients", tails),
+    "stalls": ("training", stalls),
+    "balanced": ("training", balanced),
+    "adam": ("training", adam),
+    "fixed_point": ("lines", fixed_point),
+    "lines": ("lines", lines),
+    "modes": ("lines", modes),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from pipeline.data.store import replace_folder
 from pipeline.metrics import SSIM_VARIANT
 from pipeline.reporting import claims, classification, denoising, denoising_figures, figures
-from pipeline.reporting.batch_norm_claims import batch_norm_claims
-from pipeline.reporting.gan_claims import gan_claims
+from pipeline.reporting.batch_norm_claims import BATCH_NORM_CLAIMS
+from pipeline.reporting.gan_claims import GAN_CLAIMS
 from pipeline.reporting.html import DIRECTIONS, page
 from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files, variances_of
 from pipeline.reporting.render import left_to_right, render, render_text
@@ -27,9 +27,9 @@ from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import variance_text
 
-STUDIES: dict[str, Callable[[claims.Tables], list[claims.Claim]]] = {
-    "gan": gan_claims,
-    "batch-norm": batch_norm_claims,
+STUDIES: dict[str, claims.Claims] = {
+    "gan": GAN_CLAIMS,
+    "batch-norm": BATCH_NORM_CLAIMS,
 }
 
 COMMIT_DIGITS = 10  # enough for git, and the table of the environment stays as wide as the page
@@ -104,7 +104,7 @@ def study_context(study: str, store: TrackingStore, part: Part | None, pictures:
     drawn = gan_figures(tables, samples(runs, store)) if study == "gan" else batch_norm_figures(tables)
     return {
         **part_context(part, runs),
-        "claims": STUDIES[study](tables),
+        "claims": claims.measured(STUDIES[study], tables),
         "seeds": seeds_of(runs),
         "figures": {Path(file).stem: save(figure, pictures / file) for file, figure in drawn.items()},
     }
@@ -120,18 +120,18 @@ def studies_in(language: str, studies: Mapping[str, dict[str, Any] | None]) -> d
         shown[study] = tables[study] = None
         if context is None:
             continue
-        found: list[claims.Claim] = context["claims"]
-        values = defaultdict(dict, {claim.name: figures_for_prose(claim) for claim in found})
+        found: dict[str, claims.Claim] = context["claims"]
+        values = defaultdict(dict, {name: figures_for_prose(claim) for name, claim in found.items()})
         prose = (ANSWERS / f"{study}.shown.{language}.md").read_text(encoding="utf-8")
         shown[study] = render_text(prose, {"c": values, "seeds": context["seeds"]})
         words = yaml.safe_load((ANSWERS / f"{study}.claims.yaml").read_text(encoding="utf-8"))
         tables[study] = [
             {
-                "claim": words[claim.name][language],
-                "measured": render_text(words[claim.name][f"measured_{language}"], in_order(language, claim.values)),
+                "claim": words[name][language],
+                "measured": render_text(words[name][f"measured_{language}"], in_order(language, claim.values)),
                 "verdict": claim.verdict.name.lower(),
             }
-            for claim in found
+            for name, claim in found.items()
         ]
     return {"answers": answers, "shown": shown, "claims": tables}
 

@@ -14,10 +14,11 @@ from jinja2 import meta
 from jinja2.nodes import Getattr
 
 from pipeline.config import PROJECT_ROOT
-from pipeline.reporting import batch_norm_claims, claims, gan_claims
+from pipeline.reporting import batch_norm_claims, batch_norm_speed, claims, gan_claims
 from pipeline.reporting.claims import Ratio, Verdict, above, below, within
 from pipeline.reporting.html import mathml, page
 from pipeline.reporting.render import environment, left_to_right, persian, render_text
+from pipeline.reporting.report import STUDIES
 
 TEMPLATES = "pipeline/reporting/templates"
 PIXEL = base64.b64decode(
@@ -163,19 +164,19 @@ def rates(
 
 
 def test_tuned_is_compared_with_tuned() -> None:
-    claim = batch_norm_claims.faster({"rates": rates(batch=50, bare=150)}, "deep")
+    claim = batch_norm_speed.faster({"rates": rates(batch=50, bare=150)}, "deep")
     assert claim.verdict == Verdict.HOLDS
     assert claim.values["bare_rate"] == "0.1"
     assert float(claim.values["steps"].split()[0]) == pytest.approx(150 / 50, rel=0.05)
     assert float(claim.values["seconds"].split()[0]) == pytest.approx(150 / 50 / 2, rel=0.05), "its steps take longer"
-    assert batch_norm_claims.faster({"rates": rates(batch=150, bare=50)}, "deep").verdict < Verdict.HOLDS
+    assert batch_norm_speed.faster({"rates": rates(batch=150, bare=50)}, "deep").verdict < Verdict.HOLDS
 
 
 def test_trainings_that_did_not_get_there_are_counted_and_make_a_ratio_a_bound() -> None:
     table = rates(batch=50, bare=150)
     bare = (table["arm"] == "he") & (table["rate"] == 0.1)
     table.loc[bare & (table["seed"] < 3), "measured_0.8"] = np.nan
-    values = batch_norm_claims.faster({"rates": table}, "deep").values
+    values = batch_norm_speed.faster({"rates": table}, "deep").values
     assert values["bare"].endswith("(n = 4) [1/4]")
     assert values["batch"].endswith("(n = 4)")
     assert values["steps"].startswith("≥ ")
@@ -184,19 +185,19 @@ def test_trainings_that_did_not_get_there_are_counted_and_make_a_ratio_a_bound()
 
 def test_first_weights_matter_less_if_the_steps_lie_closer_together_whichever_are_fewer() -> None:
     for none, he in ((180.0, 60.0), (60.0, 180.0)):
-        claim = batch_norm_claims.initialisation({"rates": rates(batch=50, bare=he, none=none, batch_none=45)})
+        claim = batch_norm_speed.initialisation({"rates": rates(batch=50, bare=he, none=none, batch_none=45)})
         assert claim.verdict == Verdict.HOLDS
         assert float(claim.values["bare"].split()[0]) == pytest.approx(3, rel=0.05)
         assert float(claim.values["batch"].split()[0]) == pytest.approx(50 / 45, rel=0.05)
-    claim = batch_norm_claims.initialisation({"rates": rates(batch=50, bare=60, none=62, batch_none=150)})
+    claim = batch_norm_speed.initialisation({"rates": rates(batch=50, bare=60, none=62, batch_none=150)})
     assert claim.verdict == Verdict.CONTRADICTED
 
 
 def test_frozen_statistics_cost_steps_only_where_they_do() -> None:
-    claim = batch_norm_claims.frozen({"rates": rates(batch=50, bare=150)})
+    claim = batch_norm_speed.frozen({"rates": rates(batch=50, bare=150)})
     assert claim.verdict == Verdict.HOLDS
     assert claim.values["bare"].startswith("152"), "what training without takes is shown beside it"
-    assert batch_norm_claims.frozen({"rates": rates(batch=50, bare=150, frozen=50)}).verdict < Verdict.HOLDS
+    assert batch_norm_speed.frozen({"rates": rates(batch=50, bare=150, frozen=50)}).verdict < Verdict.HOLDS
 
 
 def steps_at_rates(alike: float, own: float, net: str = "shallow") -> dict[str, pd.DataFrame]:
@@ -219,12 +220,12 @@ def steps_at_rates(alike: float, own: float, net: str = "shallow") -> dict[str, 
 
 def test_the_rate_is_the_mechanism_only_if_the_advantage_surely_shrinks_in_every_network() -> None:
     gone, stays = steps_at_rates(alike=1.1, own=3.0), steps_at_rates(alike=2.5, own=3.0, net="deep")
-    claim = batch_norm_claims.small_rate(gone)
+    claim = batch_norm_speed.small_rate(gone)
     assert claim.verdict == Verdict.HOLDS
     assert claim.values["shallow"].startswith("1.12 ×/÷ ")
     assert claim.values["shallow"].endswith("(✓)")
     assert claim.values["sigmoid"] == "–"
-    both = batch_norm_claims.small_rate({"rates": pd.concat([gone["rates"], stays["rates"]])})
+    both = batch_norm_speed.small_rate({"rates": pd.concat([gone["rates"], stays["rates"]])})
     assert both.verdict == Verdict.CONTRADICTED
     assert both.values["deep"].endswith("(✗)")
 
@@ -253,7 +254,7 @@ def ranges(batch: list[float], he: list[float], none: list[float]) -> dict[str, 
 
 
 def wider_deep(tables: dict[str, pd.DataFrame]) -> claims.Claim:
-    return batch_norm_claims.wider(tables, "wider", ("deep",))
+    return batch_norm_speed.wider(tables, ("deep",))
 
 
 def test_a_wider_range_of_rates_is_part_of_the_claim() -> None:
@@ -354,13 +355,7 @@ def test_an_interval_bears_out_contradicts_or_leaves_open() -> None:
 @pytest.mark.parametrize("study", ["gan", "batch-norm"])
 def test_every_claim_has_words_in_both_languages(study: str) -> None:
     words = yaml.safe_load((PROJECT_ROOT / "reports" / "answers" / f"{study}.claims.yaml").read_text(encoding="utf-8"))
-    module = gan_claims if study == "gan" else batch_norm_claims
-    source = Path(str(module.__file__)).read_text(encoding="utf-8")
-    named = set(re.findall(r'Claim\(\s*f?"(\w+)', source)) - {"faster_"}
-    named |= set(re.findall(r'wider\(tables, "(\w+)"', source))
-    if study == "batch-norm":
-        named |= {f"faster_{net}" for net in ("sigmoid", "deep", "residual", "shallow")}
-    assert set(words) == named
+    assert set(words) == set(STUDIES[study])
     for claim in words.values():
         assert set(claim) == {"en", "fa", "measured_en", "measured_fa"}
         wanted = [set(re.findall(r"{{ (\w+) }}", claim[f"measured_{language}"])) for language in ("en", "fa")]
