@@ -115,7 +115,8 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     `experiments/demo.yaml`.
     """
     parser = make_parser()
-    arguments = rewritten(arguments, {name: stage.short for name, stage in STAGES.items() if stage.short})
+    short = {name: stage.short for name, stage in STAGES.items() if stage.short}
+    arguments = rewritten(arguments, short, lists_of(parser))
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
@@ -162,6 +163,12 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--config", action="config", help="experiment file (YAML); default: experiments/<data>.yaml")
     parser.add_class_arguments(Config)
     return parser
+
+
+def lists_of(parser: ArgumentParser) -> list[str]:
+    """The options that take a list, but for those of files: their names may hold spaces."""
+    defaults = parser.get_defaults().items()
+    return [f"--{name}" for name, value in defaults if isinstance(value, tuple) and not name.endswith(".inputs")]
 
 
 def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:

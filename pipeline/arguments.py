@@ -14,18 +14,6 @@ import yaml
 from pipeline.config.checks import BUDGETS, hint
 from pipeline.errors import UserError
 
-# Options that take a list: words separated by spaces or commas will do, as make passes them.
-LISTS = (
-    "--sweep.variances",
-    "--sweep.models",
-    "--sweep.baselines",
-    "--sweep.seeds",
-    "--sweep.span",
-    "--classify.seeds",
-    "--gan.seeds",
-    "--batch_norm.seeds",
-    "--server.allowed_hosts",
-)
 TABLES = ("sweep.settings.", "sweep.training_of.")
 """What these begin is a table of settings: those of one network."""
 KINDS = {
@@ -39,10 +27,14 @@ KINDS = {
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
-def rewritten(arguments: Sequence[str], short: Mapping[str, Sequence[str]]) -> list[str]:
-    """Arguments as the parser reads them. `short`: options by their last name, of the stages that have such."""
+def rewritten(arguments: Sequence[str], short: Mapping[str, Sequence[str]], lists: Collection[str]) -> list[str]:
+    """Arguments as the parser reads them.
+
+    `short`: options by their last name, of the stages that have such; `lists`: options that take a list, for which
+    words separated by spaces or commas will do, as make passes them.
+    """
     words = ["--run.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
-    return one_budget(config_first(with_lists(spelled_out(words, short))))
+    return one_budget(config_first(with_lists(spelled_out(words, short), lists)))
 
 
 def spelled_out(arguments: list[str], short: Mapping[str, Sequence[str]]) -> list[str]:
@@ -88,15 +80,15 @@ def one_budget(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def with_lists(arguments: list[str]) -> list[str]:
+def with_lists(arguments: list[str], lists: Collection[str]) -> list[str]:
     """Write the values of list options as the parser reads lists: "0.01 0.05" → "[0.01, 0.05]"."""
     result = []
     after: str | None = None
     for argument in arguments:
         option, equals, value = argument.partition("=")
-        if equals and option in LISTS:
+        if equals and option in lists:
             argument = f"{option}={as_list(value)}"
-        elif after in LISTS:
+        elif after in lists:
             argument = as_list(argument)
         after = argument
         result.append(argument)

@@ -76,10 +76,7 @@ def obtainable(data: Data, run: Run, role: Role) -> bool:
 
 def opened(data: Data, run: Run, role: Role) -> ImageStore | None:
     """The store of the data chosen as it is, if there is one: nothing is made or checked."""
-    try:
-        return ImageStore.open(store_folder(run, chosen(data, role)))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    return store_of(run, chosen(data, role))
 
 
 def is_current(data: Data, run: Run, role: Role) -> bool:
@@ -94,14 +91,8 @@ def candidates(data: Data, run: Run, role: Role) -> list[tuple[str, str | None]]
     For those who use what was trained: nothing is made, downloaded or checked.
     """
     choices: tuple[Choice, ...] = ("full", "demo") if data.choice == "auto" else (data.choice,)
-    found: list[tuple[str, str | None]] = []
-    for choice in choices:
-        dataset = dataset_of(data, choice, role)
-        try:
-            found.append((dataset.name, ImageStore.open(store_folder(run, dataset)).manifest.digest))
-        except FileNotFoundError:
-            found.append((dataset.name, None))
-    return found
+    stores = {dataset.name: store_of(run, dataset) for dataset in (dataset_of(data, one, role) for one in choices)}
+    return [(name, store and store.manifest.digest) for name, store in stores.items()]
 
 
 def chosen(data: Data, role: Role) -> Dataset:
@@ -145,6 +136,14 @@ def code_of(dataset: Dataset) -> str:
 def store_folder(run: Run, dataset: Dataset) -> Path:
     """Where a dataset's store is, or will be."""
     return run.cache / "data" / dataset.name
+
+
+def store_of(run: Run, dataset: Dataset) -> ImageStore | None:
+    """A dataset's store as it is, if there is one."""
+    try:
+        return ImageStore.open(store_folder(run, dataset))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def find_in_source(dataset: Dataset, source: Path) -> list[Path]:
@@ -241,11 +240,9 @@ def read_before(store: ImageStore) -> list[Path] | None:
 def obtain(dataset: Dataset, downloads: Path) -> list[Path]:
     """The dataset's files among the downloads, downloaded or written there if need be."""
     folder = downloads / dataset.name
-    if dataset.remote:
-        return [remote.fetch(folder) for remote in dataset.remote]
     if dataset.make:
         dataset.make(folder)
-    return dataset.find(folder) or []
+    return dataset.find(folder) or [remote.fetch(folder) for remote in dataset.remote]
 
 
 def counts(store: ImageStore) -> str:

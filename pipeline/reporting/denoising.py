@@ -226,10 +226,9 @@ def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:
 
 
 def by_class(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Mean PSNR of the test images of each class (columns), a row a trained model and variance."""
-    trained = images[images["trained"]]
-    table = trained.pivot_table(index=["model", "variance"], columns="label", values="psnr")
-    return table.rename(columns=dict(enumerate(classes)))
+    """Mean PSNR of the test images of each class: a row a trained model, variance and class."""
+    means = images[images["trained"]].groupby(["model", "variance", "label"], as_index=False)["psnr"].mean()
+    return means.assign(**{"class": means.pop("label").map(dict(enumerate(classes)))})
 
 
 def markdown_table(rows: Sequence[DenoisingRow]) -> str:

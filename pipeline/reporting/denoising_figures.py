@@ -33,7 +33,7 @@ def all_of(results: pd.DataFrame, matrix: pd.DataFrame, tables: Mapping[str, pd.
         if tables[keys.CURVES]["epoch"].max() > 1:  # of a single epoch there is but a dot
             found["denoising_curves.png"] = denoising_curves(tables[keys.CURVES])
         found["cross_matrix.png"] = cross_heat_map(matrix)
-        found["psnr_by_class.png"] = class_heat_map(tables[keys.BY_CLASS].set_index(["model", "variance"]))
+        found["psnr_by_class.png"] = class_heat_map(tables[keys.BY_CLASS])
     return found
 
 
@@ -162,12 +162,13 @@ def cross_heat_map(matrix: pd.DataFrame) -> Figure:
 
 def class_heat_map(table: pd.DataFrame) -> Figure:
     """PSNR of each class (columns), a row a model and variance, coloured by the distance from the row's mean."""
-    named = table.set_axis([f"{model}, σ²={variance_text(variance)}" for model, variance in table.index])
+    wide = table.pivot(index=["model", "variance"], columns="class", values="psnr")[table["class"].unique()]
+    named = wide.set_axis([f"{model}, σ²={variance_text(variance)}" for model, variance in wide.index])
     distances = named.sub(named.mean(axis=1), axis=0)
-    return heat_map(named, "dB from the row's mean", "class", "", distances)
+    return heat_map(named, "dB from the row's mean", "class", distances)
 
 
-def heat_map(table: pd.DataFrame, unit: str, below: str, beside: str, colour: pd.DataFrame | None = None) -> Figure:
+def heat_map(table: pd.DataFrame, unit: str, below: str, colour: pd.DataFrame | None = None) -> Figure:
     """Figures in their cells; the colour is that of the figure, or of another table of the same shape."""
     with sns.axes_style("white"):
         figure = new_figure(2.5 + 0.9 * table.shape[1], 1.2 + 0.42 * table.shape[0])
@@ -182,5 +183,5 @@ def heat_map(table: pd.DataFrame, unit: str, below: str, beside: str, colour: pd
             cbar_kws={"label": unit},
             ax=ax,
         )
-        ax.set(xlabel=below, ylabel=beside)
+        ax.set(xlabel=below, ylabel="")
         return figure

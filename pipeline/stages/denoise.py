@@ -18,7 +18,7 @@ from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import trained
 from pipeline.sweeps.identity import networks_changed
 from pipeline.tracking import keys
-from pipeline.tracking.registry import Version, input_shape, run_of
+from pipeline.tracking.registry import Version, input_shape
 from pipeline.tracking.store import TrackingStore, open_store
 from pipeline.trials import DenoisingTrial, variance_text
 
@@ -198,7 +198,7 @@ class Network:
         from pipeline.training.denoising import Denoiser
         from pipeline.training.device import choose_precision
 
-        run, channels = run_of(store, version), input_shape(version)[1]
+        run, channels = store.run(version.run_id), input_shape(version)[1]
         try:
             fields = json.loads(run.tags[keys.IDENTITY])["trial"]
             trial = DenoisingTrial(**{**fields, "training": DenoisingTraining(**fields["training"])})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +21,6 @@ from pipeline.tracking.environment import PACKAGES
 from pipeline.tracking.store import RunRecord
 from pipeline.tracking.trouble import trouble
 
-LEAST_PYTHON = (3, 11)
 LEAST_FREE_GB = 2.0
 """MNIST and CIFAR-10, downloaded and prepared, are 0.8 GB."""
 CHOICES: tuple[Choice, ...] = ("full", "demo")
@@ -66,11 +64,7 @@ def findings_of(what: str, examination: Callable[[Config], Iterator[Finding]], c
 
 def python(_: Config) -> Iterator[Finding]:
     """The interpreter."""
-    old = sys.version_info < LEAST_PYTHON
-    fault = (
-        (f"Python {'.'.join(map(str, LEAST_PYTHON))} or newer is needed: make setup PYTHON=python3.12",) if old else ()
-    )
-    yield Finding("python", f"{platform.python_version()}, {platform.platform()}", fault)
+    yield Finding("python", f"{platform.python_version()}, {platform.platform()}")
 
 
 def packages(_: Config) -> Iterator[Finding]:

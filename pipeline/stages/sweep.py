@@ -180,7 +180,7 @@ def write_summary(
     tables = {
         "results.csv": results,
         keys.COMPARISONS: denoising.comparisons(images),
-        keys.BY_CLASS: denoising.by_class(images, classes).reset_index(),
+        keys.BY_CLASS: denoising.by_class(images, classes),
         keys.CURVES: denoising.curves(runs, store),
     }
     name = f"summary · sweep {tags[keys.SWEEP]}"

@@ -1,11 +1,11 @@
-"""What classify and sweep have in common: say what is done and what is not, and do the rest."""
+"""What the stages that train have in common: say what is done and what is not, and do the rest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.config import Run
@@ -75,11 +75,11 @@ def run_missing(
         say(f"{stage:9} nothing to run: every trial is done")
         return Results(planned, {}, reused)
 
-    from pipeline.sweeps.engines import divided, run_all
+    from pipeline.sweeps.engines import at_once, divided, run_all
     from pipeline.sweeps.trial import Site
 
     run = divided(run, len(planned))
-    say(f"{stage:9} {len(todo)} of {len(planned)} trials to run{estimate(planned, run)}")
+    say(f"{stage:9} {len(todo)} of {len(planned)} trials to run{estimate(planned, at_once(run, len(todo)))}")
     if run.dry_run:
         return Results(planned, {})
     site = Site(images.folder, images.manifest.digest, experiment_id, owner(run), run, command_tags())
@@ -92,7 +92,7 @@ def run_missing(
         raise
     if hopeless:
         Results(planned, failures).require_all()
-    planned = plan(trials, images, store, experiment_id, Run(home=run.home))
+    planned = plan(trials, images, store, experiment_id, replace(run, force=False))
     lost = {one.trial.name for one in planned if one.run is None} - failures.keys()
     return Results(planned, failures | dict.fromkeys(lost, "its run was ended or deleted meanwhile"), reused)
 
@@ -164,13 +164,10 @@ def look(board: Board, names: dict[str, str], site: Site, store: TrackingStore) 
         board.show(name, f"epoch {epochs}  {text}" if epochs else "running")
 
 
-def estimate(planned: Sequence[Planned], run: Run) -> str:
-    """How long the rest will take, in words, if trials like it have been run."""
+def estimate(planned: Sequence[Planned], at_once: int) -> str:
+    """How long the rest will take, so many at a time, in words, if trials like it have been run."""
     seconds = seconds_left(planned)
-    if seconds is None:
-        return ""
-    assert isinstance(run.jobs, int)
-    return f", about {math.ceil(seconds / run.jobs / 60)} min"
+    return "" if seconds is None else f", about {math.ceil(seconds / at_once / 60)} min"
 
 
 def experiment_for(

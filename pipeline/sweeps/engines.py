@@ -26,13 +26,19 @@ def run_all(
     if site.run.engine == "ray":
         return on_ray(todo, site)
     if is_elsewhere(todo, site):
-        return in_processes(todo, site, min(number_of_jobs(site.run, len(todo)), len(todo)))
+        return in_processes(todo, site, at_once(site.run, len(todo)))
     return here(todo, site, images, store)
 
 
 def is_elsewhere(todo: Sequence[Planned], site: Site) -> bool:
     """Whether the trials run in other processes, which show nothing themselves."""
-    return site.run.engine == "ray" or min(number_of_jobs(site.run, len(todo)), len(todo)) > 1
+    return site.run.engine == "ray" or at_once(site.run, len(todo)) > 1
+
+
+def at_once(run: Run, todo: int) -> int:
+    """How many of the trials to run are run at a time; `run` is `divided`."""
+    assert isinstance(run.jobs, int)
+    return min(run.jobs, todo)
 
 
 def here(

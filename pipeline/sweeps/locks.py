@@ -30,24 +30,28 @@ class LockedError(UserError):
 @contextmanager
 def locked(run: Run, fingerprint: str, patience: float = SECONDS_TO_DIE) -> Iterator[None]:
     """Be the only process at the runs of a fingerprint. Raises `LockedError` if another goes on being it."""
-    file = trials_folder(run) / f"{fingerprint}.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file)
     try:
-        lock.acquire(timeout=patience)
+        held = FileLock(lock_file(run, fingerprint)).acquire(timeout=patience)
     except Timeout:
         raise LockedError("another process is at it; the same command takes its result when it has ended") from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
+
+
+def lock_file(run: Run, name: str) -> Path:
+    """Where the lock of a name is."""
+    return trials_folder(run) / f"{name}.lock"
 
 
 @contextmanager
 def working_elsewhere(run: Run) -> Iterator[None]:
     """While other machines, whose locks are not seen here, are at runs of this home."""
-    with locked(run, f"{ELSEWHERE}{uuid.uuid4().hex}"):
-        yield
+    name = f"{ELSEWHERE}{uuid.uuid4().hex}"
+    try:
+        with locked(run, name):
+            yield
+    finally:
+        lock_file(run, name).unlink(missing_ok=True)  # its name is never used again
 
 
 def at_work_elsewhere(run: Run) -> bool:
@@ -64,9 +68,10 @@ def at_work_elsewhere(run: Run) -> bool:
 def abandoned(store: TrackingStore, experiment_id: str, run: Run) -> Iterator[RunRecord]:
     """The runs of this home that a process left open when it died, each locked while it is looked at.
 
-    None while other machines are at work: which of the runs are theirs is not known here.
+    None while other machines are at work: which of the runs are theirs is not known here. Nothing is written for a
+    home that has never had a run.
     """
-    if at_work_elsewhere(run):
+    if not owner_file(run).exists() or at_work_elsewhere(run):
         return
     for one in store.running(experiment_id, owner(run)):
         with suppress(LockedError), locked(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
@@ -86,7 +91,7 @@ def owner(run: Run) -> str:
 
     Copies of a home do, where the store is not in the home; as they see different locks, each is told by an inode.
     """
-    file = run.cache / "owner"
+    file = owner_file(run)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         # Whole or not at all, and the first stays: two commands may start at once.
@@ -97,6 +102,11 @@ def owner(run: Run) -> str:
         building.unlink()
     name = file.read_text(encoding="utf-8")
     return f"{name}-{file.stat().st_ino}" if run.tracking_uri else name
+
+
+def owner_file(run: Run) -> Path:
+    """Where it is kept."""
+    return run.cache / "owner"
 
 
 def trials_folder(run: Run) -> Path:

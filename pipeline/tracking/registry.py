@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.tracking import keys
-from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.tracking.store import RunRecord, TrackingStore, every
 
 if TYPE_CHECKING:
     import torch
@@ -176,14 +176,9 @@ def by_name(store: TrackingStore, name: str, kind: str) -> Version | None:
 
 def found(store: TrackingStore, query: str) -> list[Version]:
     """The versions that a query finds, with their aliases, by name and age."""
-    versions: list[Any] = []
-    token = None
-    while True:
-        page = store.client.search_model_versions(query, page_token=token)
-        versions += [version for version in page if keys.FIGURE in version.tags]
-        token = page.token
-        if not token:
-            break
+    search = store.client.search_model_versions
+    matching = every(lambda most, token: search(query, max_results=most, page_token=token))
+    versions = [version for version in matching if keys.FIGURE in version.tags]
     # The search leaves aliases out.
     aliases = {name: store.client.get_registered_model(name).aliases for name in {one.name for one in versions}}
     return sorted(
@@ -226,8 +221,3 @@ def input_shape(version: Version) -> Sequence[int]:
     signature = mlflow.models.get_model_info(f"models:/{version.name}/{version.number}").signature
     shape: Sequence[int] = signature.inputs.inputs[0].shape
     return shape
-
-
-def run_of(store: TrackingStore, version: Version) -> RunRecord:
-    """The run that trained a model."""
-    return store.run(version.run_id)

@@ -21,6 +21,7 @@ from pathlib import Path
 from pipeline.config import PROJECT_ROOT, Run, Server
 from pipeline.console import waiting
 from pipeline.errors import UserError
+from pipeline.interruption import interrupt
 from pipeline.tracking.addresses import with_driver, without_password
 from pipeline.tracking.local_store import file_of
 from pipeline.tracking.store import TrackingStore, open_store, store_uri
@@ -189,9 +190,8 @@ def log_file(run: Run) -> Path:
 def serving(service: Service, what: str) -> Iterator[subprocess.Popen[bytes]]:
     """The server, without MLflow's job runner, which takes three quarters of the memory and of the wait."""
     require_free(service)
-    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal must not leave the server behind
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, interrupt)  # a closed terminal must not leave the server behind
     service.log.parent.mkdir(parents=True, exist_ok=True)
     with service.log.open("wb") as log:
         process = subprocess.Popen(

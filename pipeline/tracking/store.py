@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
 }
 PAGE = 5000
+"""Of what a search finds, at a time."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class TrackingStore:
 
     def experiments(self) -> list[tuple[str, str]]:
         """(id, name) of the experiments that this project made, in the order of their names."""
-        found = self.client.search_experiments()
+        found = every(lambda most, token: self.client.search_experiments(max_results=most, page_token=token))
         return sorted(
             ((str(e.experiment_id), e.name) for e in found if keys.DATA_DIGEST in e.tags), key=lambda pair: pair[1]
         )
@@ -181,15 +182,11 @@ class TrackingStore:
         return RunRecord.of(self.client.get_run(run_id))
 
     def search(self, experiment_id: str, query: str) -> list[RunRecord]:
-        """All runs that a query finds, oldest first."""
-        runs: list[RunRecord] = []
-        token = None
-        while True:
-            page = self.client.search_runs([experiment_id], query, max_results=PAGE, page_token=token)
-            runs += map(RunRecord.of, page)
-            token = page.token
-            if not token:
-                return sorted(runs, key=lambda run: (run.ended_ms, run.run_id))
+        """All runs that a query finds: those that have not ended, then the others, oldest first."""
+        found = every(
+            lambda most, token: self.client.search_runs([experiment_id], query, max_results=most, page_token=token)
+        )
+        return sorted(map(RunRecord.of, found), key=lambda run: (run.ended_ms, run.run_id))
 
     def add_to_sweep(self, run: RunRecord, sweep: str) -> None:
         """Tag a run as part of a sweep, besides those it is part of already."""
@@ -250,6 +247,14 @@ class TrackingStore:
         """Copy an artifact of a run into a folder; returns the file."""
         folder.mkdir(parents=True, exist_ok=True)
         return Path(self.client.download_artifacts(run_id, artifact, str(folder)))
+
+
+def every(search: Callable[[int, str | None], Iterable[Any]]) -> list[Any]:
+    """All that one of MLflow's searches finds, page by page."""
+    from mlflow.utils import get_results_from_paginated_fn
+
+    found: list[Any] = get_results_from_paginated_fn(search, PAGE)
+    return found
 
 
 def names(name: str, data_digest: str) -> tuple[str, str, str]:

@@ -100,9 +100,3 @@ def card(kind: str, **settings: object) -> dict[str, object]:
 def columns(kind: str, names: Sequence[str]) -> list[str]:
     """Names of columns, as the page writes them."""
     return [f"{kind}.`{name}`" for name in names]
-
-
-def read(tag: str) -> dict[str, object]:
-    """The state that a tag holds."""
-    state: dict[str, object] = json.loads(zlib.decompress(base64.b64decode(json.loads(tag)["state"].partition(";")[2])))
-    return state
