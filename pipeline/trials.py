@@ -41,7 +41,6 @@ class Trial:
     settings: dict[str, Any]
     seed: int
     validation: float
-    training: Training
 
     @property
     def name(self) -> str:
@@ -53,6 +52,7 @@ class Trial:
 class ClassificationTrial(Trial):
     """One digit classifier."""
 
+    training: Training
     label_smoothing: float
     augmentation: Augmentation
 

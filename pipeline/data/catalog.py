@@ -92,7 +92,7 @@ def candidates(data: Data, run: Run, role: Role) -> list[tuple[str, str | None]]
     """
     choices: tuple[Choice, ...] = ("full", "demo") if data.choice == "auto" else (data.choice,)
     stores = {dataset.name: store_of(run, dataset) for dataset in (dataset_of(data, one, role) for one in choices)}
-    return [(name, store and store.manifest.digest) for name, store in stores.items()]
+    return [(name, store.manifest.digest if store else None) for name, store in stores.items()]
 
 
 def chosen(data: Data, role: Role) -> Dataset:

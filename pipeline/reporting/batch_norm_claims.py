@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -28,6 +29,7 @@ from pipeline.reporting.claims import (
     below,
     by_seed,
     certain,
+    difference,
     plain,
     ratio,
     selected,
@@ -35,6 +37,8 @@ from pipeline.reporting.claims import (
 )
 from pipeline.studies.batch_norm_batches import FEW
 
+ARMS = {"batch": "batch", "group": "group", "bare": "he"}
+"""By the names under which their figures stand."""
 RELU_SLOPE = 0.5 * math.log(math.pi / (math.pi - 1))
 """ln of the growth a layer of the gradient's norm in deep plain ReLU networks (Yang et al. 2019)."""
 
@@ -60,7 +64,7 @@ def probed(tables: Tables, column: str) -> tuple[Ratio, dict[str, str]]:
 
     def by(part: pd.DataFrame) -> Ratio:
         bare, batch = (by_seed(part, "figure", arm=arm) for arm in ("he", "batch"))
-        return Ratio.of_logarithms(estimate([b - a for a, b in zip(bare, batch, strict=True)]))
+        return Ratio.of_logarithms(difference(batch, bare))
 
     levels = {arm: Ratio.of_logarithms(estimate(by_seed(table, "figure", arm=arm))) for arm in ("he", "batch")}
     halfway = table["step"].max() / 2
@@ -74,50 +78,35 @@ def probed(tables: Tables, column: str) -> tuple[Ratio, dict[str, str]]:
     }
 
 
+def percentages(found: Mapping[str, list[float]]) -> dict[str, str]:
+    """Shares, by seed, in words."""
+    return {name: plain(shares, 1, "%") for name, shares in found.items()}
+
+
 def small_batches(tables: Tables) -> Claim:
     """In batches of two, batch normalization is less accurate than group normalization."""
     least = tables["batches"]["batch"].min()
     table = selected(tables["batches"], budget="images", batch=least)
-    batch, group, bare = (by_seed(table, "running", arm=arm) for arm in ("batch", "group", "he"))
-    difference = estimate([b - a for a, b in zip(batch, group, strict=True)])
-    values = {
-        "size": str(least),
-        "batch": plain(batch, 1, "%"),
-        "group": plain(group, 1, "%"),
-        "bare": plain(bare, 1, "%"),
-        "difference": difference.text(1, "%"),
-    }
-    return Claim(values, above(difference, 0))
+    found = {name: by_seed(table, "running", arm=arm) for name, arm in ARMS.items()}
+    behind = difference(found["group"], found["batch"])
+    return Claim({"size": str(least), **percentages(found), "difference": behind.text(1, "%")}, above(behind, 0))
 
 
 def repaired(tables: Tables) -> Claim:
     """After training in batches of two, statistics taken anew do better than the running ones."""
     table = selected(tables["batches"], arm="batch", budget="images", batch=tables["batches"]["batch"].min())
-    running, precise, own = (by_seed(table, column) for column in ("running", "precise", "own"))
-    gain = estimate([a - b for a, b in zip(precise, running, strict=True)])
-    values = {
-        "running": plain(running, 1, "%"),
-        "precise": plain(precise, 1, "%"),
-        "own": plain(own, 1, "%"),
-        "gain": gain.text(1, "%"),
-    }
-    return Claim(values, above(gain, 0))
+    found = {column: by_seed(table, column) for column in ("running", "precise", "own")}
+    gain = difference(found["precise"], found["running"])
+    return Claim({**percentages(found), "gain": gain.text(1, "%")}, above(gain, 0))
 
 
 def one_class(tables: Tables) -> Claim:
     """After batches of one class each, running statistics do worse than those of mixed test batches."""
     table = tables["sorted"]
-    running, own = (by_seed(table, column, arm="batch") for column in ("running", "own"))
-    group, bare = (by_seed(table, "running", arm=arm) for arm in ("group", "he"))
-    difference = estimate([b - a for a, b in zip(running, own, strict=True)])
-    values = {
-        "running": plain(running, 1, "%"),
-        "own": plain(own, 1, "%"),
-        "group": plain(group, 1, "%"),
-        "bare": plain(bare, 1, "%"),
-        "difference": difference.text(1, "%"),
-    }
-    return Claim(values, above(difference, 0))
+    found = {column: by_seed(table, column, arm="batch") for column in ("running", "own")}
+    others = {name: by_seed(table, "running", arm=ARMS[name]) for name in ("group", "bare")}
+    behind = difference(found["own"], found["running"])
+    return Claim({**percentages(found | others), "difference": behind.text(1, "%")}, above(behind, 0))
 
 
 def gap(tables: Tables) -> Claim:
@@ -125,18 +114,17 @@ def gap(tables: Tables) -> Claim:
     table = tables["few"].assign(gap=lambda t: t["train"] - t["test"])
     sizes = sorted(table["batch"].unique())
     small, large = (by_seed(table, "gap", arm="batch", batch=size) for size in sizes)
-    difference = estimate([a - b for a, b in zip(small, large, strict=True)])
+    others = {arm: by_seed(table, "gap", arm=arm, batch=sizes[0]) for arm in ("he", "group")}
+    learnt = by_seed(table, "train", arm="batch")
+    narrower = difference(small, large)
     values = {
         "images": str(FEW),
         "size": str(sizes[0]),
         "greatest": str(sizes[1]),
-        "small": plain(small, 1, "%"),
-        "large": plain(large, 1, "%"),
-        "difference": difference.text(1, "%"),
-        **{arm: plain(by_seed(table, "gap", arm=arm, batch=sizes[0]), 1, "%") for arm in ("he", "group")},
-        "learnt": plain(by_seed(table, "train", arm="batch"), 1, "%"),
+        **percentages({"small": small, "large": large, **others, "learnt": learnt}),
+        "difference": narrower.text(1, "%"),
     }
-    return Claim(values, below(difference, 0))
+    return Claim(values, below(narrower, 0))
 
 
 def slopes(tables: Tables, kind: str) -> list[float]:

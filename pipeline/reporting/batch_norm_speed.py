@@ -18,6 +18,8 @@ from pipeline.reporting.claims import (
     above,
     below,
     by_seed,
+    difference,
+    logarithms,
     plain,
     ratio,
     selected,
@@ -73,9 +75,11 @@ def steps_text(part: pd.DataFrame) -> str:
     return text if part["reached"].all() else f"{text} [{part['reached'].sum()}/{len(part)}]"
 
 
-def at_least(found: Ratio, over: pd.DataFrame, under: pd.DataFrame) -> str:
-    """A ratio of steps in words: a lower bound where only those above it are limits."""
-    return f"≥ {found.text()}" if under["reached"].all() and not over["reached"].all() else found.text()
+def by_steps(over: pd.DataFrame, under: pd.DataFrame, column: str = "steps") -> tuple[Ratio, str]:
+    """The ratio of two arms' steps, or seconds, and in words: a lower bound where only those above it are limits."""
+    found = ratio(by_seed(over, column), by_seed(under, column))
+    is_bound = under["reached"].all() and not over["reached"].all()
+    return found, f"≥ {found.text()}" if is_bound else found.text()
 
 
 def better_bare(best: pd.DataFrame) -> str:
@@ -87,24 +91,18 @@ def better_bare(best: pd.DataFrame) -> str:
 def faster(tables: Tables, net: str) -> Claim:
     """Tuned against tuned, batch normalization reaches the accuracy in fewer steps."""
     best = selected(tuned(tables["rates"]), net=net)
-    arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "group")}
-    bare = better_bare(best)
-    steps = ratio(arms[bare]["steps"].tolist(), arms["batch"]["steps"].tolist())
-    seconds = ratio(arms[bare]["seconds"].tolist(), arms["batch"]["seconds"].tolist())
+    bare, batch, group = (selected(best, arm=arm) for arm in (better_bare(best), "batch", "group"))
+    steps, steps_in_words = by_steps(bare, batch)
     values = {
-        "bare": steps_text(arms[bare]),
-        "batch": steps_text(arms["batch"]),
-        "group": steps_text(arms["group"]),
-        "steps": at_least(steps, arms[bare], arms["batch"]),
-        "seconds": at_least(seconds, arms[bare], arms["batch"]),
-        "bare_rate": f"{arms[bare]['rate'].iloc[0]:g}",
-        "batch_rate": f"{arms['batch']['rate'].iloc[0]:g}",
+        "bare": steps_text(bare),
+        "batch": steps_text(batch),
+        "group": steps_text(group),
+        "steps": steps_in_words,
+        "seconds": by_steps(bare, batch, "seconds")[1],
+        "bare_rate": f"{bare['rate'].iloc[0]:g}",
+        "batch_rate": f"{batch['rate'].iloc[0]:g}",
         "target": f"{100 * TARGET:.0f} %",
-        "others": "; ".join(
-            f"{100 * target:.0f} %: {steps_by(tables, net, target)}"
-            for target in OTHER_TARGETS
-            if f"measured_{target:g}" in tables["rates"]
-        ),
+        "others": "; ".join(f"{100 * target:.0f} %: {steps_by(tables, net, target)}" for target in OTHER_TARGETS),
         "limit": f"{best['limit'].max():g}",
         "looked_at": str(WATCHED // 2),
     }
@@ -114,8 +112,7 @@ def faster(tables: Tables, net: str) -> Claim:
 def steps_by(tables: Tables, net: str, target: float) -> str:
     """Steps without batch normalization by those with it until a target, tuned for it, in words."""
     best = selected(tuned(tables["rates"], target), net=net)
-    bare, batch = (best[best["arm"] == arm].sort_values("seed") for arm in (better_bare(best), "batch"))
-    return at_least(ratio(bare["steps"].tolist(), batch["steps"].tolist()), bare, batch)
+    return by_steps(selected(best, arm=better_bare(best)), selected(best, arm="batch"))[1]
 
 
 def good_range(table: pd.DataFrame) -> float:
@@ -142,22 +139,21 @@ def over_nets(table: pd.DataFrame, nets: Sequence[str], arms: Sequence[str], fig
 def wider(tables: Tables, nets: Sequence[str]) -> Claim:
     """In these networks more learning rates do, and greater ones before training diverges."""
     table = tables["rates"]
-    nets = [net for net in nets if net in set(table["net"])]
     arms = (("batch",), ("none", "he"))
     batch, bare = (over_nets(table, nets, one, good_range, fmean) for one in arms)
-    difference = estimate([a - b for a, b in zip(batch, bare, strict=True)])
+    decades = difference(batch, bare)
     rates = ratio(*(over_nets(table, nets, one, greatest_rate, geometric_mean) for one in arms))
     tried = sorted(table["rate"].unique())
     values = {
         "batch": plain(batch),
         "bare": plain(bare),
-        "difference": difference.text(2),
+        "difference": decades.text(2),
         "rates": rates.text(),
         "margin": f"{GOOD:g}",
         "target": f"{100 * TARGET:.0f} %",
         "apart": f"{math.log10(tried[1] / tried[0]):.2f}",
     }
-    return Claim(values, min(above(rates, 1), above(difference, 0)))
+    return Claim(values, min(above(rates, 1), above(decades, 0)))
 
 
 def initialisation(tables: Tables) -> Claim:
@@ -171,12 +167,8 @@ def initialisation(tables: Tables) -> Claim:
         return [float(mean) for mean in apart.groupby("seed").mean()]
 
     bare, batch = factors("none", "he"), factors("batch-none", "batch")
-    found = {
-        "bare": bare,
-        "batch": batch,
-        "ratio": [a - b for a, b in zip(bare, batch, strict=True)],
-    }
-    ratios = {name: Ratio.of_logarithms(estimate(logarithms)) for name, logarithms in found.items()}
+    found = {"bare": estimate(bare), "batch": estimate(batch), "ratio": difference(bare, batch)}
+    ratios = {name: Ratio.of_logarithms(one) for name, one in found.items()}
     # Where one did not get there, the factor may be greater; where both did not, too.
     bounds = {
         name: "" if best.loc[best["arm"].isin(arms), "reached"].all() else "≥ "
@@ -186,46 +178,42 @@ def initialisation(tables: Tables) -> Claim:
     return Claim(values, above(ratios["ratio"], 1))
 
 
+def in_words(bare_and_batch: Sequence[pd.DataFrame]) -> str:
+    """The ratio of two arms' steps."""
+    bare, batch = bare_and_batch
+    return by_steps(bare, batch)[1]
+
+
 def small_rate(tables: Tables) -> Claim:
     """At one rate, the smaller of the two best, more than half of the advantage is gone (Bjorck et al. 2018).
 
     Of the logarithm of the ratio of steps, in every network.
     """
-    counts, best = counted(tables["rates"]), tuned(tables["rates"])
+    table, best = counted(tables["rates"]), tuned(tables["rates"])
     values, verdicts = {}, []
     for net in NET_ORDER:
         of_net = selected(best, net=net)
-        if of_net.empty:
-            continue
-        bare = better_bare(of_net)
-        rates = {arm: selected(of_net, arm=arm)["rate"].iloc[0] for arm in (bare, "batch")}
-        alike = {arm: selected(counts, net=net, arm=arm, rate=min(rates.values())) for arm in rates}
-        own = {arm: selected(of_net, arm=arm) for arm in rates}
-        same, each = (
-            [math.log(a / b) for a, b in zip(*(by_seed(steps[arm], "steps") for arm in (bare, "batch")), strict=True)]
-            for steps in (alike, own)
-        )
-        left = estimate([at_same - at_own / 2 for at_same, at_own in zip(same, each, strict=True)])
-        values[net] = (
-            f"{at_least(Ratio.of_logarithms(estimate(same)), alike[bare], alike['batch'])} / "
-            f"{at_least(Ratio.of_logarithms(estimate(each)), own[bare], own['batch'])} "
-            f"({VERDICT_MARKS[below(left, 0)]})"
-        )
-        verdicts.append(below(left, 0))
-    return Claim({net: values.get(net, "–") for net in NET_ORDER}, min(verdicts))
+        arms = (better_bare(of_net), "batch")
+        own_rates = [selected(of_net, arm=arm) for arm in arms]
+        least = min(rows["rate"].iloc[0] for rows in own_rates)
+        one_rate = [selected(table, net=net, arm=arm, rate=least) for arm in arms]
+        advantage, left = (logarithms(*(by_seed(rows, "steps") for rows in at)) for at in (own_rates, one_rate))
+        verdict = below(difference(left, [one / 2 for one in advantage]), 0)
+        values[net] = f"{in_words(one_rate)} / {in_words(own_rates)} ({VERDICT_MARKS[verdict]})"
+        verdicts.append(verdict)
+    return Claim(values, min(verdicts))
 
 
 def frozen(tables: Tables) -> Claim:
     """With statistics of one batch, kept, training takes more steps than with each batch's own."""
     best = selected(tuned(tables["rates"]), net="deep")
-    arms = {arm: best[best["arm"] == arm].sort_values("seed") for arm in ("none", "he", "batch", "frozen")}
-    bare = better_bare(best)
-    found = ratio(arms["frozen"]["steps"].tolist(), arms["batch"]["steps"].tolist())
+    frozen, batch, bare = (selected(best, arm=arm) for arm in ("frozen", "batch", better_bare(best)))
+    found, in_words = by_steps(frozen, batch)
     values = {
-        "frozen": steps_text(arms["frozen"]),
-        "batch": steps_text(arms["batch"]),
-        "bare": steps_text(arms[bare]),
-        "ratio": at_least(found, arms["frozen"], arms["batch"]),
+        "frozen": steps_text(frozen),
+        "batch": steps_text(batch),
+        "bare": steps_text(bare),
+        "ratio": in_words,
     }
     return Claim(values, above(found, 1))
 
@@ -233,14 +221,13 @@ def frozen(tables: Tables) -> Claim:
 def noisy(tables: Tables) -> Claim:
     """With noise that makes layer inputs drift more than without normalization, training is still faster."""
     arms = ("he", "batch", "noisy")
-    best = {arm: tuned(selected(tables["noise"], arm=arm)).sort_values("seed") for arm in arms}
-    steps = {arm: part["steps"].tolist() for arm, part in best.items()}
+    best = {arm: tuned(selected(tables["noise"], arm=arm)) for arm in arms}
     looked_at = tables["probes"].dropna(subset="drift")
     drift = {arm: by_seed(looked_at, "drift", arm=arm) for arm in arms}
     values = {
         **{f"steps_{arm}": steps_text(part) for arm, part in best.items()},
         **{f"drift_{arm}": plain(found) for arm, found in drift.items()},
     }
-    is_faster = above(ratio(steps["he"], steps["noisy"]), 1)
+    is_faster = above(by_steps(best["he"], best["noisy"])[0], 1)
     drifts_more = above(ratio(drift["noisy"], drift["he"]), 1)
     return Claim(values, min(is_faster, drifts_more))

@@ -123,11 +123,19 @@ def selected(table: pd.DataFrame, **where: object) -> pd.DataFrame:
     return table
 
 
+def difference(over: Sequence[float], under: Sequence[float]) -> Estimate:
+    """Of two figures, seed by seed."""
+    return estimate([a - b for a, b in zip(over, under, strict=True)])
+
+
+def logarithms(over: Sequence[float], under: Sequence[float]) -> list[float]:
+    """Of the ratio of two figures, seed by seed."""
+    return [math.log(max(a, 1e-30) / max(b, 1e-30)) for a, b in zip(over, under, strict=True)]
+
+
 def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
     """Of two figures, seed by seed."""
-    return Ratio.of_logarithms(
-        estimate([math.log(max(a, 1e-30) / max(b, 1e-30)) for a, b in zip(over, under, strict=True)])
-    )
+    return Ratio.of_logarithms(estimate(logarithms(over, under)))
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -227,8 +227,9 @@ def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:
 
 def by_class(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Mean PSNR of the test images of each class: a row a trained model, variance and class."""
-    means = images[images["trained"]].groupby(["model", "variance", "label"], as_index=False)["psnr"].mean()
-    return means.assign(**{"class": means.pop("label").map(dict(enumerate(classes)))})
+    means = images[images["trained"]].groupby(["model", "variance", "label"])["psnr"].mean().reset_index()
+    means["class"] = means.pop("label").map(dict(enumerate(classes)))
+    return means
 
 
 def markdown_table(rows: Sequence[DenoisingRow]) -> str:

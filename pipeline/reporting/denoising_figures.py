@@ -157,7 +157,7 @@ def denoising_curves(curves: pd.DataFrame) -> Figure:
 
 def cross_heat_map(matrix: pd.DataFrame) -> Figure:
     """PSNR of every network (rows) at every variance (columns)."""
-    return heat_map(matrix.rename(columns=variance_text), "PSNR in dB", "variance of the noise in the test images", "")
+    return heat_map(matrix.rename(columns=variance_text), "PSNR in dB", "variance of the noise in the test images")
 
 
 def class_heat_map(table: pd.DataFrame) -> Figure:

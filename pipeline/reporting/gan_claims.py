@@ -14,6 +14,7 @@ from pipeline.reporting.claims import (
     below,
     by_seed,
     certain,
+    difference,
     number,
     plain,
     ratio,
@@ -219,13 +220,13 @@ def lines(tables: Tables) -> Claim:
 def modes(tables: Tables) -> Claim:
     """The non-saturating loss keeps fewer modes of a ring of eight Gaussians."""
     kept = {loss: by_seed(tables["ring"], "modes", loss=loss) for loss in (SATURATING, OTHER)}
-    difference = estimate([a - b for a, b in zip(kept[SATURATING], kept[OTHER], strict=True)])
+    fewer = difference(kept[SATURATING], kept[OTHER])
     values = {
         "saturating": plain(kept[SATURATING], 1),
         "other": plain(kept[OTHER], 1),
-        "difference": difference.text(1),
+        "difference": fewer.text(1),
     }
-    return Claim(values, above(difference, 0))
+    return Claim(values, above(fewer, 0))
 
 
 GAN_CLAIMS: Claims = {

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from pipeline.data.catalog import FULL_DATA_HINT
 from pipeline.data.store import replace_folder
 from pipeline.metrics import SSIM_VARIANT
 from pipeline.reporting import claims, classification, denoising, denoising_figures, figures
@@ -41,7 +42,6 @@ def write_report(
     parts: Mapping[str, Part | None],
     *,
     demo: bool,
-    full_data_hint: str,
     inputs: str,
 ) -> None:
     """Draw the figures, fill the templates, and only then take the place of the report that was there.
@@ -53,7 +53,7 @@ def write_report(
         building = Path(name)
         pictures = building / FIGURES
         pictures.mkdir()
-        context = context_of(store, parts, pictures, demo, full_data_hint, inputs)
+        context = context_of(store, parts, pictures, demo, inputs)
         for language, title in LANGUAGES.items():
             text = render(f"report.{language}.md.j2", {**context, **studies_in(language, context["studies"])})
             (building / f"report.{language}.md").write_text(text, encoding="utf-8")
@@ -71,7 +71,6 @@ def context_of(
     parts: Mapping[str, Part | None],
     pictures: Path,
     demo: bool,
-    full_data_hint: str,
     inputs: str,
 ) -> dict[str, Any]:
     """All that the templates name, whatever the language; draws the figures into a folder on the way."""
@@ -80,7 +79,7 @@ def context_of(
     return {
         "inputs": inputs,
         "demo": demo,
-        "full_data_hint": full_data_hint,
+        "full_data_hint": FULL_DATA_HINT,
         "ssim_variant": SSIM_VARIANT,
         "digits": digits_context(store, digits, pictures) if digits else None,
         "colour": colour_context(store, colour, pictures) if colour else None,

@@ -65,7 +65,7 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
     with waiting("Writing the report"):
         from pipeline.reporting.report import write_report
 
-        write_report(folder, store, parts, demo=demo, full_data_hint=catalog.FULL_DATA_HINT, inputs=inputs)
+        write_report(folder, store, parts, demo=demo, inputs=inputs)
     for file in report_files(folder):
         say(f"report    {file}")
 

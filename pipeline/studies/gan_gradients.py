@@ -95,9 +95,9 @@ def log_spaced(last: int, count: int = 16) -> list[int]:
     return sorted({0, *np.unique(np.geomspace(1, last, count).round().astype(int)).tolist()})
 
 
-def flat_gradient(loss: torch.Tensor, network: nn.Module, keep: bool = False) -> torch.Tensor:
-    """Gradient by all of a network's parameters as one vector."""
-    gradients = torch.autograd.grad(loss, list(network.parameters()), retain_graph=keep)
+def flat_gradient(loss: torch.Tensor, network: nn.Module) -> torch.Tensor:
+    """Gradient by all of a network's parameters as one vector. The graph stays, for others."""
+    gradients = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
@@ -106,15 +106,15 @@ def probe(frozen: Generator, judge: Discriminator, noise: torch.Tensor, real: to
     logits = judge(frozen(noise))
     whole, errors = {}, {}
     for name, loss in LOSSES.items():
-        whole[name] = flat_gradient(loss(logits), frozen, keep=True)
+        whole[name] = flat_gradient(loss(logits), frozen)
         weights = WEIGHTS[name](logits.detach())
-        by_hand = flat_gradient((weights * logits).mean(), frozen, keep=True)
+        by_hand = flat_gradient((weights * logits).mean(), frozen)
         errors[name] = ((whole[name] - by_hand).norm() / by_hand.norm()).item()
     small: dict[str, list[float]] = {name: [] for name in LOSSES}
     for part in noise.chunk(BATCHES):
         logits_of_part = judge(frozen(part))
         for name, loss in LOSSES.items():
-            small[name].append(flat_gradient(loss(logits_of_part), frozen, keep=True).norm().item())
+            small[name].append(flat_gradient(loss(logits_of_part), frozen).norm().item())
     saturating, other = whole.values()
     with torch.no_grad():
         accepted = logits.sigmoid().mean().item()
@@ -149,9 +149,7 @@ def disturbed(frozen: Generator, judge: Discriminator, draws: int, source: torch
                 scale = DISTURBANCE * weight.square().mean().sqrt()
                 parameter.copy_(weight + scale * torch.randn(weight.shape, generator=source, device=device))
         logits = judge(frozen(noise))
-        rows.append(
-            {name: (flat_gradient(f(logits), frozen, keep=True) @ direction).item() for name, f in LOSSES.items()}
-        )
+        rows.append({name: (flat_gradient(f(logits), frozen) @ direction).item() for name, f in LOSSES.items()})
     with torch.no_grad():
         for parameter, weight in zip(judge.parameters(), weights, strict=True):
             parameter.copy_(weight)

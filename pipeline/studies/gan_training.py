@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 import torch
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 
 from pipeline.config import GanStudy
 from pipeline.models.gan import Discriminator, Generator
@@ -107,11 +108,12 @@ def trained(
         for _ in range(arm.discriminator_steps):
             step_other()
         seen = step % every == 0 or step == settings.steps
-        before = flat(net) if seen else None
+        before = parameters_to_vector(net.parameters()).detach() if seen else None
         descend_generator(net, own, LOSSES[arm.loss](other(generated(net, settings.batch_size, source))))
         if before is not None:
             gradient = torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None]).norm().item()
-            looks.append(look(net, other, fixed, judge, step, gradient, (flat(net) - before).norm().item()))
+            moved = (parameters_to_vector(net.parameters()) - before).norm().item()
+            looks.append(look(net, other, fixed, judge, step, gradient, moved))
     return net, looks
 
 
@@ -131,11 +133,6 @@ def look(
     images = net(fixed)
     accepted = other(images).sigmoid().mean().item()
     return {"step": step, "accepted": accepted, "gradient": gradient, "update": update, **judge.scores(images)}
-
-
-def flat(net: nn.Module) -> torch.Tensor:
-    """A copy of all weights as one vector."""
-    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
 
 
 def portions(count: int, most: int = 1000) -> list[int]:

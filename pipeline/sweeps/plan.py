@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import BatchNormStudy, Config, DenoisingTraining, GanStudy, Run, Training
+from pipeline.config import BatchNormStudy, Config, DenoisingTraining, GanStudy, Run
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
 from pipeline.sweeps.identity import Identity, identify
@@ -106,7 +106,6 @@ def study_trials(study: str, settings: GanStudy | BatchNormStudy, validation: fl
             settings=told,
             seed=seed,
             validation=validation,
-            training=Training(),
             study=study,
         )
         for experiment in STUDIES[study]

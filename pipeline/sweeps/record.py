@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
+from pipeline.config import Training
 from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import confusion_matrix
@@ -29,33 +30,39 @@ HARDEST = 30
 
 def params(trial: Trial) -> dict[str, object]:
     """The same keys with the same types for every trial, or MLflow's comparison drops runs: an untrained one has 0."""
-    training = trial.training
     if isinstance(trial, StudyTrial):
         sizes = {name: value for name, value in trial.settings.items() if not isinstance(value, tuple)}
         return {"study": trial.study, "experiment": trial.model, "seed": trial.seed, "dataset": trial.dataset, **sizes}
-    trained = trial.model not in BASELINES
     common = {
         "model": trial.model,
         "seed": trial.seed,
         "settings": json.dumps(as_numbers(trial.settings), sort_keys=True),
-        "epochs": training.epochs if trained and not (training.steps or training.seconds) else 0,
-        "seconds": training.seconds or 0 if trained else 0,
-        "optimizer": training.optimizer if trained else "none",
-        "batch_size": training.batch_size if trained else 0,
-        "lr": training.learning_rate if trained else 0,
-        "weight_decay": training.weight_decay if trained else 0,
-        "ema": training.ema or 0 if trained else 0,
         "dataset": trial.dataset,
         "validation": trial.validation,
     }
     if isinstance(trial, ClassificationTrial):
         limits = {f"augment_{name}": limit for name, limit in asdict(trial.augmentation).items()}
-        return {**common, "label_smoothing": trial.label_smoothing, **limits}
+        return {**common, **recipe(trial.training), "label_smoothing": trial.label_smoothing, **limits}
     assert isinstance(trial, DenoisingTrial)
-    untrained = {} if trained else {"steps": 0}
+    how = {**recipe(trial.training), "loss": trial.training.loss}
+    if trial.model in BASELINES:
+        how = {**{name: "none" if isinstance(value, str) else 0 for name, value in how.items()}, "steps": 0}
     least, greatest = trial.span or (trial.variance, trial.variance)
     noise = {"variance": trial.variance, "least_variance": least, "greatest_variance": greatest, "clip": trial.clip}
-    return {**common, **untrained, **noise, "loss": trial.training.loss if trained else "none"}
+    return {**common, **how, **noise}
+
+
+def recipe(training: Training) -> dict[str, object]:
+    """How a network is trained. The steps are known, and noted, when the training begins."""
+    return {
+        "epochs": 0 if training.steps or training.seconds else training.epochs,
+        "seconds": training.seconds or 0,
+        "optimizer": training.optimizer,
+        "batch_size": training.batch_size,
+        "lr": training.learning_rate,
+        "weight_decay": training.weight_decay,
+        "ema": training.ema or 0,
+    }
 
 
 def record_network(recorder: Recorder, result: ClassificationResult | DenoisingResult) -> None:
@@ -81,7 +88,7 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     recorder.metrics({keys.TEST_MISSES: len(wrong)})
     if doubted:
         recorder.metrics({keys.TEST_MISSES_IN_DOUBT: int(wrong["image"].isin(doubted).sum())})
-    recorder.figure(misclassified(result.test_logits, labels, images), "misclassified.png")
+    recorder.figure(misclassified(wrong, images), "misclassified.png")
     recorder.model(plain(result.model), keys.KIND_CLASSIFIER, pixels(images, [0, 1]))
 
 
@@ -94,15 +101,14 @@ def misses(logits: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
     return table.sort_values("confidence", ascending=False, kind="stable")
 
 
-def misclassified(logits: torch.Tensor, labels: torch.Tensor, images: ImageStore) -> Figure:
-    """The wrong answers, the most confident first."""
+def misclassified(wrong: pd.DataFrame, images: ImageStore) -> Figure:
+    """The most confident of the wrong answers that `misses` found."""
     from pipeline.reporting import grids
 
-    wrong = misses(logits, labels)
     worst = wrong.head(HARDEST)
     test = images.split("test")
     captions = [f"{row.label} → {row.predicted} ({row.confidence:.0%})" for row in worst.itertuples()]
-    title = f"{len(wrong)} of {len(labels):,} test images misclassified: true → predicted (confidence)"
+    title = f"{len(wrong)} of {len(test):,} test images misclassified: true → predicted (confidence)"
     if len(wrong) > HARDEST:
         title += f", the {HARDEST} most confident"
     return grids.digit_grid(pixels(images, [test[image] for image in worst["image"]]), captions, title)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from pipeline.config import Run
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError
@@ -18,13 +20,13 @@ from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.record import params, record_classifier, record_denoiser, record_network, record_study
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
-from pipeline.tracking.store import TrackingStore, open_store
+from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.classification import train_classifier
 from pipeline.training.denoising import train_denoiser
 from pipeline.training.device import choose_device, choose_precision, device_name
 from pipeline.training.observer import Observer, Observers
-from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, as_numbers
+from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial, as_numbers
 
 
 @dataclass(frozen=True)
@@ -61,20 +63,25 @@ def run_trial(planned: Planned, site: Site, images: ImageStore, store: TrackingS
         done = {run.run_id for run in earlier if run.status == "FINISHED" and keys.COMPLETE in run.tags}
         if done - planned.superseded:
             return
-        run_locked(planned, site, images, store, watchers, folder)
+        run_locked(planned, site, images, store, watchers, folder, earlier)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_locked(
-    planned: Planned, site: Site, images: ImageStore, store: TrackingStore, watchers: list[Observer], folder: Path
+    planned: Planned,
+    site: Site,
+    images: ImageStore,
+    store: TrackingStore,
+    watchers: list[Observer],
+    folder: Path,
+    earlier: list[RunRecord],
 ) -> None:
-    """As `run_trial`, by the one process that may."""
+    """As `run_trial`, by the one process that may; `earlier` are the runs of this trial that there are."""
     trial, identity = planned.trial, planned.identity
     device = choose_device(site.run)
-    precision = str(choose_precision(trial.training, device)).removeprefix("torch.")
+    precision = precision_of(trial, device)
     # Only what began here, and with the same arithmetic, can go on to the same bits.
     place = f"{site.owner} {device.type} {precision}"
-    earlier = store.of_trial(site.experiment_id, identity.fingerprint)
     unfinished = [one for one in earlier if one.status != "FINISHED" and one.tags.get(keys.PLACE) == place]
     resume = unfinished[-1].run_id if unfinished else None
     checkpoints = Checkpoints(folder / f"{device.type}-{precision}", site.run.checkpoint_seconds)
@@ -92,7 +99,7 @@ def run_locked(
     }
     recorded = recording(store, site.experiment_id, trial.name, keys.KIND_TRIAL, identity.fingerprint, tags, resume)
     with recorded as recorder, forgotten_if_hopeless(checkpoints):
-        recorder.dataset(images, "train, test")
+        recorder.dataset(images)
         recorder.json(json.loads(identity.text), "config/trial.json")
         recorder.params(as_numbers(params(trial)))
         observer = Observers([*watchers, recorder])
@@ -107,6 +114,13 @@ def run_locked(
             denoised = train_denoiser(trial, images, device, observer, checkpoints, steps)
             record_network(recorder, denoised)
             record_denoiser(recorder, denoised, trial, images)
+
+
+def precision_of(trial: Trial, device: torch.device) -> str:
+    """The arithmetic inside a trial's network; studies are all in float32."""
+    if isinstance(trial, ClassificationTrial | DenoisingTrial):
+        return str(choose_precision(trial.training, device)).removeprefix("torch.")
+    return "float32"
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class Recorder:
         """A dictionary as an artifact."""
         self.client.log_dict(self.run_id, dict(content), file)
 
-    def dataset(self, images: ImageStore, context: str) -> None:
+    def dataset(self, images: ImageStore) -> None:
         """What the run was computed from, under our own digest."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
         from mlflow.exceptions import MlflowException
@@ -109,7 +109,7 @@ class Recorder:
         source = json.dumps({"files": [vars(file) for file in manifest.sources]})
         # MLflow takes at most 36 characters of digest.
         dataset = Dataset(manifest.title, manifest.digest[:32], "local", source)
-        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train, test")])]
         try:
             self.client.log_inputs(self.run_id, inputs)
         except MlflowException as error:

@@ -17,7 +17,7 @@ from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
 from pipeline.training.batches import Batches
 from pipeline.training.randomness import seed_of, validation_split
-from pipeline.trials import ClassificationTrial, Trial
+from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
 
 EVALUATED_AT_ONCE = 100 * 32 * 32  # pixels: small enough for a CPU's caches, and for memory where images are large
 POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
@@ -104,7 +104,7 @@ def order_gradients(model: nn.Module) -> list[RemovableHandle]:
     return [module.register_forward_hook(order) for module in model.modules() if isinstance(module, POOLINGS)]
 
 
-def split_batches(store: ImageStore, trial: Trial, device: torch.device) -> dict[str, Batches]:
+def split_batches(store: ImageStore, trial: DenoisingTrial, device: torch.device) -> dict[str, Batches]:
     """Batches of the parts "train", "validation" and "test" of a store, on a device."""
     images, labels = torch.from_numpy(store.images), torch.from_numpy(store.labels).long()
     learnt, held_out = validation_split(store.split("train"), trial.validation)

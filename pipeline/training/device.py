@@ -60,18 +60,20 @@ def clock(device: torch.device) -> float:
 
 def random_states(device: torch.device) -> list[torch.Tensor]:
     """Where the global generators are that networks draw from: the CPU's, and the device's own if it has one."""
-    own = {"cuda": lambda: torch.cuda.get_rng_state(device), "mps": torch.mps.get_rng_state}.get(device.type)
-    return [torch.get_rng_state(), *([own()] if own else [])]
+    own = [] if device.type == "cpu" else [torch.get_device_module(device).get_rng_state()]
+    return [torch.get_rng_state(), *own]
 
 
 def restore_random(states: list[torch.Tensor], device: torch.device) -> None:
     """Put the global generators where they were."""
     torch.set_rng_state(states[0].cpu())
     for state in states[1:]:
-        if device.type == "cuda":
-            torch.cuda.set_rng_state(state.cpu(), device)
-        else:
-            torch.mps.set_rng_state(state.cpu())
+        torch.get_device_module(device).set_rng_state(state.cpu())
+
+
+def own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """Global generators that are put back afterwards."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def device_name(device: torch.device) -> str:

@@ -17,7 +17,7 @@ from pipeline.errors import NonFiniteLossError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import order_gradients
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.device import arithmetic, clock, random_states, restore_random
+from pipeline.training.device import arithmetic, clock, own_randomness, random_states, restore_random
 from pipeline.training.observer import Observer
 from pipeline.training.optimizers import Optimizers
 from pipeline.training.randomness import generator, seed_of
@@ -146,7 +146,7 @@ class Fit:
         self.model.train()
         noise = generator(self.device, self.seed, "objective", progress.epoch)
         # Dropout and the like draw from the global generator: seed it for this epoch and put it back after.
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with own_randomness(self.device):
             torch.manual_seed(seed_of(self.seed, "network", progress.epoch))
             if progress.step_of_epoch:
                 self.restore_random(noise)
@@ -217,7 +217,7 @@ class Fit:
         noise = generator(self.device, "measurement")
         wanted = min(max(SHARE_MEASURED * budget, LEAST_MEASURED), MOST_MEASURED)
         steps, started = 0, time.perf_counter()
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with own_randomness(self.device):
             for batch in self.batches.endlessly(self.seed):
                 trial.train_step(batch, noise)
                 steps += 1
@@ -231,7 +231,7 @@ class Fit:
         """Forward and back once, changing nothing: what is made once for a network is not counted as training."""
         before = copy.deepcopy(self.model.state_dict())
         self.model.train()
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with own_randomness(self.device):
             with arithmetic(self.setting.precision, self.device):
                 loss = self.objective(
                     self.forward, next(self.batches.shuffled(self.seed, 1)), generator(self.device, "warm-up")

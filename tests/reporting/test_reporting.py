@@ -19,7 +19,7 @@ from pipeline.data.store import ImageStore
 from pipeline.reporting import classification, denoising_figures, figures, grids
 from pipeline.reporting.inputs import TEMPLATES
 from pipeline.reporting.render import render
-from pipeline.sweeps.record import misclassified
+from pipeline.sweeps.record import misclassified, misses
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
@@ -38,7 +38,7 @@ def test_misclassified_digits_are_those_and_the_most_confident_come_first(digits
     for place, confidence in ((7, 2.0), (3, 5.0)):
         logits[place] = torch.zeros(10)
         logits[place, (labels[place] + 1) % 10] = confidence
-    drawn = [ax for ax in misclassified(logits, labels, digits).axes if ax.images]
+    drawn = [ax for ax in misclassified(misses(logits, labels), digits).axes if ax.images]
     assert [ax.get_title().split(" (")[0] for ax in drawn] == [
         f"{labels[place]} → {(labels[place] + 1) % 10}" for place in (3, 7)
     ]

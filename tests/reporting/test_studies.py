@@ -148,7 +148,11 @@ def rates(
             "ms": 2.0 if arm == "batch" else 1.0,
             "limit": 200,
             "choice": 0.5,
-            **{f"{half}_0.8": (steps + seed if rate == 0.1 else np.nan) for half in ("chosen", "measured")},
+            **{
+                f"{half}_{target}": (steps + seed if rate == 0.1 else np.nan)
+                for half in ("chosen", "measured")
+                for target in (0.7, 0.8, 0.9)
+            },
         }
         for seed in range(4)
         for arm, steps in {
@@ -200,8 +204,8 @@ def test_frozen_statistics_cost_steps_only_where_they_do() -> None:
     assert batch_norm_speed.frozen({"rates": rates(batch=50, bare=150, frozen=50)}).verdict < Verdict.HOLDS
 
 
-def steps_at_rates(alike: float, own: float, net: str = "shallow") -> dict[str, pd.DataFrame]:
-    """A net: steps without by those with batch norm at plain training's best rate, and where each has its own."""
+def steps_at_rates(alike: float, own: float, nets: tuple[str, ...]) -> pd.DataFrame:
+    """Of nets: steps without by those with batch norm at plain training's best rate, and where each has its own."""
     steps = {("he", 0.1): 90.0, ("batch", 0.1): 90 / alike, ("he", 1.0): 99.0, ("batch", 1.0): 90 / own}
     rows = [
         {
@@ -212,22 +216,23 @@ def steps_at_rates(alike: float, own: float, net: str = "shallow") -> dict[str, 
             "limit": 99,
             **{f"{half}_0.8": count * (1 + 0.01 * seed * (arm == "he")) for half in ("chosen", "measured")},
         }
+        for net in nets
         for seed in range(4)
         for (arm, rate), count in steps.items()
     ]
-    return {"rates": pd.DataFrame(rows)}
+    return pd.DataFrame(rows)
 
 
 def test_the_rate_is_the_mechanism_only_if_the_advantage_surely_shrinks_in_every_network() -> None:
-    gone, stays = steps_at_rates(alike=1.1, own=3.0), steps_at_rates(alike=2.5, own=3.0, net="deep")
-    claim = batch_norm_speed.small_rate(gone)
+    gone = steps_at_rates(alike=1.1, own=3.0, nets=("shallow", "residual", "sigmoid"))
+    claim = batch_norm_speed.small_rate({"rates": pd.concat([gone, steps_at_rates(1.1, 3.0, ("deep",))])})
     assert claim.verdict == Verdict.HOLDS
     assert claim.values["shallow"].startswith("1.12 ×/÷ ")
     assert claim.values["shallow"].endswith("(✓)")
-    assert claim.values["sigmoid"] == "–"
-    both = batch_norm_speed.small_rate({"rates": pd.concat([gone["rates"], stays["rates"]])})
-    assert both.verdict == Verdict.CONTRADICTED
-    assert both.values["deep"].endswith("(✗)")
+    stays = batch_norm_speed.small_rate({"rates": pd.concat([gone, steps_at_rates(2.5, 3.0, ("deep",))])})
+    assert stays.verdict == Verdict.CONTRADICTED
+    assert stays.values["deep"].endswith("(✗)")
+    assert stays.values["shallow"] == claim.values["shallow"]
 
 
 def ranges(batch: list[float], he: list[float], none: list[float]) -> dict[str, pd.DataFrame]:
