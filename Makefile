@@ -45,8 +45,8 @@ doctor.options          = $(engine) $(more)
 test.options            = $(if $(only-names),ALL,$(if $(filter true,$(call truth,$(ALL))),4 -m '',auto))
 PIPELINE                = $(BIN)/python -m pipeline
 
-TARGETS := help setup demo all prepare classify sweep study-gan study-batchnorm report denoise digits compare ui server \
-           doctor test lint format lock clean distclean
+STAGES := all prepare classify sweep study-gan study-batchnorm report denoise digits compare ui server doctor
+TARGETS := help setup demo $(STAGES) test lint format lock clean distclean
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
@@ -101,42 +101,20 @@ demo: $(READY) ## everything on the bundled images, offline, in a few minutes
 	@$(PIPELINE) all --data.choice=demo $($@.options)
 
 all: $(READY) ## everything: prepare, classify, sweep, both studies, report
-	@$(PIPELINE) $@ $($@.options)
-
 prepare: $(READY) ## read MNIST (CSV) and CIFAR-10, once
-	@$(PIPELINE) $@ $($@.options)
-
 classify: $(READY) ## train and measure a digit classifier
-	@$(PIPELINE) $@ $($@.options)
-
 sweep: $(READY) ## train and measure a denoiser for each noise variance in VARS
-	@$(PIPELINE) $@ $($@.options)
-
 study-gan: $(READY) ## measure why a generator ascends log D(G(z))
-	@$(PIPELINE) $@ $($@.options)
-
 study-batchnorm: $(READY) ## measure whether batch normalization speeds up learning
-	@$(PIPELINE) $@ $($@.options)
-
 report: $(READY) ## write reports/output/report.en.md from the tracked runs; networks are trained first where none are
-	@$(PIPELINE) $@ $($@.options)
-
 denoise: $(READY) ## denoise the images IN= into the folder OUT=, with the best model trained
-	@$(PIPELINE) $@ $($@.options)
-
 digits: $(READY) ## name the digits in IN=: CSV files or images; OUT=predictions.csv
-	@$(PIPELINE) $@ $($@.options)
-
 compare: $(READY) ## print the figures of all classifiers and of the last sweep, side by side
-	@$(PIPELINE) $@ $($@.options)
-
 ui: $(READY) ## compare the runs in the MLflow UI
-	@$(PIPELINE) $@ $($@.options)
-
 server: $(READY) ## an MLflow server for several people or machines
-	@$(PIPELINE) $@ $($@.options)
-
 doctor: $(READY) ## what is installed and stored here, and what is wrong with it
+
+$(STAGES):
 	@$(PIPELINE) $@ $($@.options)
 
 # The slow tests wait for servers and for moments to kill: more of them run at once than there are cores.

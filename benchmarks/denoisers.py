@@ -29,8 +29,8 @@ from pipeline.config import Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
 from pipeline.models import DENOISERS
+from pipeline.reporting.selection import latest_sweep
 from pipeline.stages import sweep
-from pipeline.stages.report import latest_sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from pipeline.training.build import in_memory_format
@@ -66,7 +66,7 @@ def trained_network(run: RunRecord, store: TrackingStore, channels: int) -> nn.M
     settings = json.loads(run.params["settings"])
     network = DENOISERS[run.params["model"]](channels=channels, variance=float(run.params["variance"]), **settings)
     network = in_memory_format(network.eval(), torch.channels_last)
-    if run.params["steps"] != "0":
+    if run.trained:
         network.load_state_dict(store.weights(run.run_id, keys.WEIGHTS))
     return network
 

@@ -70,7 +70,7 @@ def main() -> None:
     clean = torch.from_numpy(images.images[list(indices)]).float() / 255
     rows = []
     for (variance, model), record in of_the_sweep(store, images).items():
-        if record.params["steps"] == "0":
+        if not record.trained:
             continue
         network = trained_network(record, store, clean.shape[1])
         noisy = fixed_noise(clean, indices, variance, False, images.manifest.digest)

@@ -30,23 +30,6 @@ class ClassificationRow:
     """Accuracy of the mean probability of all seeds, if there are several."""
 
 
-def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """Runs that differ in nothing but the seed, together and in the order of their seeds; the last asked for first.
-
-    Where the code has changed since, only the runs of the newest code count: seeds are averaged, versions are not.
-    """
-    newest: dict[str, str] = {}
-    groups: dict[str, dict[int, RunRecord]] = {}
-    for run in sorted(runs, key=lambda run: run.wanted_ms, reverse=True):
-        identity = json.loads(run.tags[keys.IDENTITY])
-        seed = identity["trial"].pop("seed")
-        setting = json.dumps([identity["kind"], identity["trial"], identity["data"]])
-        code = json.dumps(identity["code"])
-        if newest.setdefault(setting, code) == code:
-            groups.setdefault(setting, {}).setdefault(seed, run)
-    return [[group[seed] for seed in sorted(group)] for group in groups.values()]
-
-
 def classification_row(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]) -> ClassificationRow:
     """Mean and interval over the seeds of one setting, and what they do together."""
     params = runs[0].params

@@ -79,7 +79,7 @@ def row(run: RunRecord, variance: float, key: str, effective: float, suffix: str
         "gain": run.metrics[key.format("psnr_gain")] + (psnr - told),
         "effective_variance": effective,
         "seconds": run.metrics[keys.TRAIN_SECONDS],
-        "trained": run.params["steps"] != "0",
+        "trained": run.trained,
         "run_id": run.run_id,
     }
 
@@ -110,7 +110,7 @@ def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """
     rows: list[tuple[tuple[str, float, float], str, float, float]] = []
     for run in runs:
-        if run.params["steps"] == "0":
+        if not run.trained:
             continue
         found: dict[float, float] = {
             variance: run.metrics[keys.cross("psnr", variance)] for variance in variances_across(run)
@@ -218,7 +218,7 @@ def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:
                 "psnr": psnr,
             }
             for run in runs
-            if run.params["steps"] != "0"
+            if run.trained
             for epoch, psnr in store.history(run.run_id, keys.VAL_PSNR)
         ],
         columns=["model", "variance", "seed", "epoch", "psnr"],

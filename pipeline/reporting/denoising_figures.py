@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 
 import matplotlib as mpl
@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.metrics import SSIM_VARIANT
-from pipeline.metrics.statistics import estimate
-from pipeline.reporting.figures import new_figure
+from pipeline.reporting.figures import interval, new_figure, one_legend
 from pipeline.tracking import keys
 from pipeline.trials import variance_text
 
@@ -97,23 +96,6 @@ def variance_axis(ax: Axes, variances: pd.Series[float]) -> None:
             ax.set_xticks(sorted(variances.unique()), minor=False)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
-
-
-def one_legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """The same legend of all panels, beside them, where it covers nothing."""
-    handles, labels = axes[0].get_legend_handles_labels()
-    for ax in axes:
-        legend = ax.get_legend()
-        if legend is not None:
-            legend.remove()
-    figure.legend(handles, labels, loc="outside right center", frameon=False)
-
-
-def interval(values: pd.Series[float]) -> tuple[float, float]:
-    """Ends of the 95 % t-interval of the mean; the mean itself for one value."""
-    found = estimate(values.tolist())
-    half_width = found.half_width or 0.0
-    return found.mean - half_width, found.mean + half_width
 
 
 def quality_over_time(results: pd.DataFrame) -> Figure:

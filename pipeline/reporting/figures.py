@@ -1,18 +1,17 @@
-"""Figures of classifiers: colours that colour-blind readers tell apart."""
+"""What all figures have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+from pipeline.metrics.statistics import estimate
 
 if TYPE_CHECKING:
-    import torch
+    import pandas as pd
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -20,24 +19,17 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
-def learning_curves(curves: pd.DataFrame) -> Figure:
-    """Validation accuracy over epochs, a line a seed. `curves` has the columns run, epoch, accuracy."""
-    with sns.axes_style("whitegrid"):
-        figure = new_figure(6, 3.4)
-        ax = figure.subplots()
-        sns.lineplot(curves, x="epoch", y="accuracy", hue="run", marker="o", palette="colorblind", ax=ax)
-        ax.set(xlabel="epoch", ylabel="accuracy on validation images")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return figure
+def one_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """The same legend of all panels, beside them, where it covers nothing."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    for ax in axes:
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.remove()
+    figure.legend(handles, labels, loc="outside right center", frameon=False)
 
 
-def confusion(matrix: torch.Tensor, classes: Sequence[str], title: str) -> Figure:
-    """Counts of true (rows) against predicted (columns) labels. Colour shows the mistakes; the diagonal is left out."""
-    with sns.axes_style("white"):
-        figure = new_figure(6.2, 5.4)
-        ax = figure.subplots()
-        counts = pd.DataFrame(matrix.numpy(), index=list(classes), columns=list(classes))
-        mistakes = counts.mask(np.eye(len(classes), dtype=bool), 0)
-        sns.heatmap(mistakes, annot=counts, fmt="d", cmap="rocket_r", linewidths=0.5, cbar=False, ax=ax)
-        ax.set(xlabel="predicted", ylabel="true", title=title)
-        return figure
+def interval(values: pd.Series[float]) -> tuple[float, float]:
+    """Ends of the 95 % t-interval of the mean; the mean itself for one value."""
+    found = estimate(values.tolist())
+    return found.low, found.high

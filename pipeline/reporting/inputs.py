@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.source_code import code_digest, modules_in
 from pipeline.data.store import Manifest
-from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,8 +53,3 @@ def is_current(files: Sequence[Path], inputs: str) -> bool:
         return False
     with files[0].open(encoding="utf-8") as file:
         return f"inputs: {inputs} " in file.readline()
-
-
-def variances_of(tags: Mapping[str, str]) -> list[float]:
-    """Those that a sweep was asked for, given the tags of its summary run."""
-    return [float(variance) for variance in tags.get(keys.VARIANCES, "").split()]

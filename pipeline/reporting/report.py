@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from pipeline.data.catalog import FULL_DATA_HINT
 from pipeline.data.store import replace_folder
 from pipeline.metrics import SSIM_VARIANT
-from pipeline.reporting import claims, classification, denoising, denoising_figures, figures
+from pipeline.reporting import claims, classification, classification_figures, denoising, denoising_figures
 from pipeline.reporting.batch_norm_claims import BATCH_NORM_CLAIMS
 from pipeline.reporting.gan_claims import GAN_CLAIMS
 from pipeline.reporting.html import DIRECTIONS, page
-from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files, variances_of
+from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files
 from pipeline.reporting.render import left_to_right, render, render_text
+from pipeline.reporting.selection import by_setting, variances_of
 from pipeline.reporting.studies import newest, samples, seeds_of, tables_of
 from pipeline.reporting.study_figures import batch_norm_figures, gan_figures
 from pipeline.tracking import keys
@@ -159,7 +160,7 @@ def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """A row a setting, the last one first, with the figures of that one's first seed."""
-    settings = classification.by_setting(part.runs)
+    settings = by_setting(part.runs)
     shown = settings[0]
     curves = [
         {"run": run.name, "epoch": epoch, "accuracy": accuracy}
@@ -170,7 +171,7 @@ def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         **part_context(part, [run for setting in settings for run in setting]),
         "rows": [classification.classification_row(setting, part.summaries) for setting in settings],
         "misses": misses_of(store, shown[0]),
-        "curves": save(figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
+        "curves": save(classification_figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
         "confusion": copy(store, shown[0], "confusion_matrix.png", pictures / "confusion_matrix.png"),
         "misclassified": copy(store, shown[0], "misclassified.png", pictures / "misclassified.png"),
     }
@@ -192,7 +193,7 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     rows = denoising.denoising_summary(results)
     tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}
     drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables)
-    trained = [run for run in part.runs if run.params["steps"] != "0"]
+    trained = [run for run in part.runs if run.trained]
     first = min((int(run.params["seed"]) for run in trained), default=0)
     shown = [run for run in sorted(trained, key=grid_order) if int(run.params["seed"]) == first]
     grids = [

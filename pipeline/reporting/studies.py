@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.reporting.classification import by_setting
-from pipeline.tracking import keys
+from pipeline.reporting.selection import by_setting
 from pipeline.tracking.store import RunRecord, TrackingStore
-
-EXPERIMENT_TABLES = {
-    "losses": ("closed_form",),
-    "gradients": ("gradients", "tails"),
-    "training": ("training", "final"),
-    "toys": ("fixed_point", "lines", "ring"),
-    "rates": ("rates",),
-    "batches": ("batches", "sorted", "few"),
-    "probes": ("probes", "noise"),
-    "start": ("depth", "scale", "decay", "cost"),
-}
 
 
 def newest(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -30,24 +17,16 @@ def newest(runs: Sequence[RunRecord]) -> list[RunRecord]:
     found: dict[str, list[RunRecord]] = {}
     for setting in by_setting(runs):
         found.setdefault(setting[0].params["experiment"], setting)
-    return [run for experiment in EXPERIMENT_TABLES for run in found.get(experiment, [])]
+    return [run for setting in found.values() for run in setting]
 
 
 def tables_of(runs: Sequence[RunRecord], store: TrackingStore) -> dict[str, pd.DataFrame]:
-    """The tables of every experiment, those of all seeds together; columns seed, and limit: steps of a training.
-
-    Runs from before a table was measured go without it.
-    """
+    """The tables of every experiment, those of all seeds together; columns seed, and limit: steps of a training."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
-        held = store.names_of_artifacts(run.run_id)
-        for name in EXPERIMENT_TABLES[run.params["experiment"]]:
-            if keys.study_table(name) not in held:
-                continue
-            table = store.table(run.run_id, keys.study_table(name)).assign(
-                seed=int(run.params["seed"]), limit=int(run.params["steps"])
-            )
-            parts.setdefault(name, []).append(table)
+        told = {"seed": int(run.params["seed"]), "limit": int(run.params["steps"])}
+        for name, table in store.tables(run.run_id).items():
+            parts.setdefault(name, []).append(table.assign(**told))
     return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
 
@@ -62,4 +41,4 @@ def samples(runs: Sequence[RunRecord], store: TrackingStore) -> dict[str, NDArra
 
 def seeds_of(runs: Sequence[RunRecord]) -> int:
     """How many seeds the experiments were repeated with, at most."""
-    return len({json.loads(run.tags[keys.IDENTITY])["trial"]["seed"] for run in runs})
+    return len({run.params["seed"] for run in runs})

@@ -13,8 +13,7 @@ from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from pipeline.reporting.claims import Tables, selected
-from pipeline.reporting.denoising_figures import interval, one_legend
-from pipeline.reporting.figures import new_figure
+from pipeline.reporting.figures import interval, new_figure, one_legend
 
 LOSS_ORDER = ["saturating", "non-saturating"]
 LOSS_NAMES = {"saturating": "saturating, log(1 − D)", "non-saturating": "non-saturating, −log D"}

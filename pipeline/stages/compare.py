@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.config import Config
 from pipeline.console import say, table
 from pipeline.metrics.statistics import Estimate
-from pipeline.reporting.classification import by_setting, classification_row
-from pipeline.reporting.inputs import variances_of
-from pipeline.stages.report import finished_classifiers, latest_sweep
+from pipeline.reporting.classification import classification_row
+from pipeline.reporting.selection import by_setting, finished_classifiers, latest_sweep, variances_of
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, open_store
 from pipeline.trials import variance_text

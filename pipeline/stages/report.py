@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from pipeline.config import Config
 from pipeline.console import say, waiting
 from pipeline.data import catalog
+from pipeline.data.store import Manifest
 from pipeline.errors import TrialsFailedError
-from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files, variances_of
+from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files
+from pipeline.reporting.selection import finished_classifiers, latest_sweep, variances_of
 from pipeline.stages import classify, study, sweep
 from pipeline.tracking import keys
-from pipeline.tracking.store import RunRecord, TrackingStore, open_store
+from pipeline.tracking.store import TrackingStore, open_store
 from pipeline.trials import variance_text
 
 
@@ -80,67 +83,58 @@ def can_run(config: Config, role: catalog.Role) -> bool:
     return config.data.choice == "demo" or catalog.obtainable(config.data, config.run, role)
 
 
-def digits_part(config: Config, store: TrackingStore) -> Part | None:
-    """Every finished classifier on the digits as they are prepared, or None."""
-    images = catalog.opened(config.data, config.run, "digits")
+def experiment_of(
+    config: Config, store: TrackingStore, role: catalog.Role, name_of: Callable[[Manifest], str]
+) -> tuple[Manifest, str] | None:
+    """The data of a role as they are prepared, and the id of the experiment on them, or None."""
+    images = catalog.opened(config.data, config.run, role)
     if images is None:
         return None
-    experiment_id = store.find_experiment(classify.experiment_name(images.manifest), images.manifest.digest)
-    runs = finished_classifiers(store, experiment_id) if experiment_id else []
-    if not experiment_id or not runs:
+    experiment_id = store.find_experiment(name_of(images.manifest), images.manifest.digest)
+    return (images.manifest, experiment_id) if experiment_id else None
+
+
+def digits_part(config: Config, store: TrackingStore) -> Part | None:
+    """Every finished classifier on the digits as they are prepared, or None."""
+    found = experiment_of(config, store, "digits", classify.experiment_name)
+    if found is None:
         return None
-    return Part(images.manifest, runs, store.finished(experiment_id, keys.KIND_SUMMARY))
+    data, experiment_id = found
+    runs = finished_classifiers(store, experiment_id)
+    return Part(data, runs, store.finished(experiment_id, keys.KIND_SUMMARY)) if runs else None
 
 
 def study_part(name: str, config: Config, store: TrackingStore) -> Part | None:
     """The finished experiments of a study on the digits as they are prepared, or None."""
-    images = catalog.opened(config.data, config.run, "digits")
-    if images is None:
+    found = experiment_of(config, store, "digits", partial(study.experiment_name, name))
+    if found is None:
         return None
-    experiment_id = store.find_experiment(study.experiment_name(name, images.manifest), images.manifest.digest)
-    runs = store.finished(experiment_id, keys.KIND_TRIAL) if experiment_id else []
-    return Part(images.manifest, runs) if runs else None
-
-
-def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
-    """The finished classifiers of an experiment. Runs made before calibration was measured lack what tables show."""
-    return [run for run in store.finished(experiment_id, keys.KIND_TRIAL) if keys.TEST_ECE in run.metrics]
+    data, experiment_id = found
+    runs = store.finished(experiment_id, keys.KIND_TRIAL)
+    return Part(data, runs) if runs else None
 
 
 def colour_part(config: Config, store: TrackingStore) -> Part | None:
     """The trials of the sweep that was asked for last on the images as they are prepared, or None."""
-    images = catalog.opened(config.data, config.run, "colour")
-    if images is None:
-        return None
-    name = sweep.experiment_name(images.manifest, config.sweep.clip)
-    experiment_id = store.find_experiment(name, images.manifest.digest)
-    found = latest_sweep(store, experiment_id) if experiment_id else None
+    found = experiment_of(config, store, "colour", partial(sweep.experiment_name, clip=config.sweep.clip))
     if found is None:
         return None
-    summary, runs = found
-    return Part(images.manifest, runs, [summary], clip=config.sweep.clip)
+    data, experiment_id = found
+    latest = latest_sweep(store, experiment_id)
+    if latest is None:
+        return None
+    summary, runs = latest
+    return Part(data, runs, [summary], clip=config.sweep.clip)
 
 
 def sweep_in_words(part: Part) -> str:
     """Which sweep it is: variances, networks and seeds."""
-    trained = [run for run in part.runs if run.params["steps"] != "0"]
+    trained = [run for run in part.runs if run.trained]
     variances = variances_of(part.summaries[0].tags) or sorted({float(run.params["variance"]) for run in part.runs})
     networks = sorted({run.params["model"] for run in trained}) or ["no network"]
     seeds = sorted({int(run.params["seed"]) for run in trained})
     of_seeds = f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
     return f"σ² {', '.join(map(variance_text, variances))}: {', '.join(networks)}{of_seeds}"
-
-
-def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:
-    """The summary and the trials of the sweep that was asked for last, or None."""
-    summaries = [one for one in store.finished(experiment_id, keys.KIND_SUMMARY) if keys.SWEEP in one.tags]
-    if not summaries:
-        return None
-    latest = max(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")))
-    trials = store.finished(experiment_id, keys.KIND_TRIAL)
-    chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
-    # A trial that two processes ran at once has two runs; it is one trial all the same.
-    return latest, list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
 
 
 QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {

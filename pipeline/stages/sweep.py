@@ -15,7 +15,7 @@ from pipeline.data.source_code import code_digest, modules_in
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
-from pipeline.reporting.inputs import variances_of
+from pipeline.reporting.selection import variances_of
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, experiment_for, require_known, require_network, run_missing
 from pipeline.sweeps import cross
@@ -189,7 +189,7 @@ def write_summary(
             label = f"{row.model} {variance_text(row.variance)}".replace("(", "").replace(")", "")
             recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})
         for file, table in tables.items():
-            recorder.text(table.to_csv(index=False), file)
+            recorder.table(table, file)
         for file, figure in denoising_figures.all_of(results, denoising.cross_matrix(runs), tables).items():
             recorder.figure(figure, file)
         recorder.tag(keys.NOTE, denoising.markdown_table(rows))

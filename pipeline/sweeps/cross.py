@@ -16,7 +16,7 @@ def missing(planned: Sequence[Planned], variances: Sequence[float]) -> dict[str,
     """By the id of its run: a trained trial, and the variances of the sweep at which it has not been measured yet."""
     found = {}
     for one in planned:
-        if not isinstance(one.trial, DenoisingTrial) or one.run is None or one.run.params["steps"] == "0":
+        if not isinstance(one.trial, DenoisingTrial) or one.run is None or not one.run.trained:
             continue
         others = variances if one.trial.span else [v for v in variances if v != one.trial.variance]
         left = [variance for variance in others if keys.cross("psnr", variance) not in one.run.metrics]
@@ -42,6 +42,6 @@ def measure(
         recorder = Recorder(store, run_id)
         for variance in variances:
             scores = denoiser.scores(test, variance)
-            recorder.text(scores.to_csv(index=False), keys.per_image(variance))
+            recorder.table(scores, keys.per_image(variance))
             recorder.metrics({keys.cross(name, variance): value for name, value in averages(scores).items()})
             yield variance

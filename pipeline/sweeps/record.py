@@ -72,7 +72,7 @@ def record_network(recorder: Recorder, result: ClassificationResult | DenoisingR
 
 def record_classifier(recorder: Recorder, result: ClassificationResult, images: ImageStore) -> None:
     """Final figures, the confusion matrix, the misclassified digits, and the model."""
-    from pipeline.reporting import figures  # brings seaborn, which takes a second to import
+    from pipeline.reporting import classification_figures  # brings seaborn, which takes a second to import
 
     recorder.metrics(result.metrics)
     test = images.split("test")
@@ -80,11 +80,11 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     classes = images.manifest.classes
     title = f"{images.manifest.title}: {len(labels):,} test images, accuracy {result.metrics[keys.TEST_ACCURACY]:.2%}"
     matrix = confusion_matrix(result.test_logits, labels)
-    recorder.figure(figures.confusion(matrix, classes, title), "confusion_matrix.png")
+    recorder.figure(classification_figures.confusion(matrix, classes, title), "confusion_matrix.png")
     recorder.array(result.test_logits.numpy(), keys.TEST_LOGITS)
     wrong = misses(result.test_logits, labels)
     doubted = doubted_in(images)
-    recorder.text(wrong.assign(label_in_doubt=wrong["image"].isin(doubted)).to_csv(index=False), "misses.csv")
+    recorder.table(wrong.assign(label_in_doubt=wrong["image"].isin(doubted)), "misses.csv")
     recorder.metrics({keys.TEST_MISSES: len(wrong)})
     if doubted:
         recorder.metrics({keys.TEST_MISSES_IN_DOUBT: int(wrong["image"].isin(doubted).sum())})
@@ -119,7 +119,7 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
     from pipeline.reporting import grids
 
     recorder.metrics(result.metrics)
-    recorder.text(result.per_image.to_csv(index=False), keys.per_image(trial.variance))
+    recorder.table(result.per_image, keys.per_image(trial.variance))
     shown = result.examples
     recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), keys.EXAMPLES)
     title = f"{trial.name}: ten test images, PSNR of each below it"
@@ -134,7 +134,7 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
 def record_study(recorder: Recorder, result: Measured) -> None:
     """Tables, pictures of what was generated, and the few figures that runs are compared by."""
     for name, table in result.tables.items():
-        recorder.text(table.to_csv(index=False), keys.study_table(name))
+        recorder.table(table, f"{name}.csv")
     for name, pictures in result.pictures.items():
         recorder.array((pictures * 255).round().byte().cpu().numpy(), f"{name}.npy")
     recorder.metrics({f"study/{name}": value for name, value in result.figures.items()})

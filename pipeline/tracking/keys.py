@@ -72,11 +72,6 @@ def per_image(variance: float) -> str:
     return f"per_image_{variance_text(variance)}.csv"
 
 
-def study_table(name: str) -> str:
-    """A table that an experiment of a study has measured."""
-    return f"{name}.csv"
-
-
 # Tags of an experiment.
 PROJECT_ROOT = "project_root"
 

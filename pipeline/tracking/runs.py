@@ -25,6 +25,7 @@ from pipeline.tracking.store import TrackingStore
 from pipeline.tracking.trouble import server_is_away, trouble
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     from matplotlib.figure import Figure
     from mlflow.models import ModelSignature
@@ -81,6 +82,10 @@ class Recorder:
     def text(self, content: str, file: str) -> None:
         """A text as an artifact."""
         self.client.log_text(self.run_id, content, file)
+
+    def table(self, table: pd.DataFrame, file: str) -> None:
+        """A table as an artifact, `.csv`."""
+        self.text(table.to_csv(index=False), file)
 
     def array(self, array: NDArray[Any], file: str) -> None:
         """An array as an artifact, `.npy`."""

@@ -67,6 +67,11 @@ class RunRecord:
         )
 
     @property
+    def trained(self) -> bool:
+        """Whether its network was: of what can't be, as many steps are noted."""
+        return self.params["steps"] != "0"
+
+    @property
     def wanted_ms(self) -> float:
         """When it ended, or was last asked for again."""
         return max(self.ended_ms, int(self.tags.get(keys.REQUESTED, "0")) / 1e6)
@@ -232,9 +237,10 @@ class TrackingStore:
             state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         return state
 
-    def names_of_artifacts(self, run_id: str) -> set[str]:
-        """Names of what a run has logged, but for what lies in folders."""
-        return {entry.path for entry in self.client.list_artifacts(run_id)}
+    def tables(self, run_id: str) -> dict[str, pd.DataFrame]:
+        """The tables that a run has logged as CSV, but for those in folders, by the name without ending."""
+        files = [entry.path for entry in self.client.list_artifacts(run_id)]
+        return {file.removesuffix(".csv"): self.table(run_id, file) for file in files if file.endswith(".csv")}
 
     def table(self, run_id: str, artifact: str) -> pd.DataFrame:
         """A table that a run has logged as CSV."""

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.store import ImageStore
-from pipeline.reporting import classification, denoising_figures, figures, grids
+from pipeline.reporting import classification_figures, denoising, denoising_figures, grids
 from pipeline.reporting.inputs import TEMPLATES
 from pipeline.reporting.render import render
+from pipeline.reporting.selection import by_setting
 from pipeline.sweeps.record import misclassified, misses
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
@@ -52,7 +53,7 @@ def test_every_digit_has_its_caption() -> None:
 
 
 def test_only_mistakes_are_coloured_in_the_confusion_matrix() -> None:
-    figure = figures.confusion(torch.tensor([[90, 2], [0, 80]]), ["a", "b"], "title")
+    figure = classification_figures.confusion(torch.tensor([[90, 2], [0, 80]]), ["a", "b"], "title")
     (mesh,) = figure.axes[0].collections
     assert np.asarray(mesh.get_array()).ravel().tolist() == [0, 2, 0, 0]
     assert [text.get_text() for text in figure.axes[0].texts] == ["90", "2", "0", "80"]
@@ -108,10 +109,10 @@ def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> 
         run_of("a", 0, 3, "v2", 2),
         run_of("longer", 0, 9, "v2", 4),
     ]
-    assert [[run.run_id for run in group] for group in classification.by_setting(runs)] == [["longer"], ["a", "b"]]
+    assert [[run.run_id for run in group] for group in by_setting(runs)] == [["longer"], ["a", "b"]]
     for run in runs[1:3]:
         run.tags[keys.REQUESTED] = str(5 * 10**6)  # nanoseconds; the others count milliseconds
-    asked_again = [[run.run_id for run in group] for group in classification.by_setting(runs)]
+    asked_again = [[run.run_id for run in group] for group in by_setting(runs)]
     assert asked_again == [["a", "b"], ["longer"]], "what was asked for last comes first, whenever it was trained"
 
 
@@ -147,3 +148,22 @@ def test_both_answers_are_there_in_both_languages_with_what_was_measured() -> No
     names = sorted(path.name for path in (PROJECT_ROOT / "reports" / "answers").iterdir())
     kinds = ("claims.yaml", "en.md", "fa.md", "shown.en.md", "shown.fa.md")
     assert names == [f"{question}.{kind}" for question in ("batch-norm", "gan") for kind in kinds]
+
+
+def test_classes_may_have_any_name_and_stand_in_their_order() -> None:
+    images = pd.DataFrame(
+        [
+            {"model": model, "variance": variance, "label": label, "psnr": 20.0 + label + 2 * part, "trained": trained}
+            for model, trained in (("mine", True), ("tv", False))
+            for variance in (0.1, 0.01)
+            for label in (2, 0, 1)
+            for part in (0, 1)
+        ]
+    )
+    table = denoising.by_class(images, ["variance", "b", "model"])
+    assert set(table["model"]) == {"mine"}, "of what is trained"
+    figure = denoising_figures.class_heat_map(table)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["variance", "b", "model"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["mine, σ²=0.01", "mine, σ²=0.1"]
+    assert [text.get_text() for text in axes.texts] == ["21.00", "22.00", "23.00"] * 2

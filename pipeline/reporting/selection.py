@@ -1,0 +1,48 @@
+"""Which of the tracked runs count. Nothing heavy is imported to find out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from pipeline.tracking import keys
+from pipeline.tracking.store import RunRecord, TrackingStore
+
+
+def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Runs that differ in nothing but the seed, together and in the order of their seeds; the last asked for first.
+
+    Where the code has changed since, only the runs of the newest code count: seeds are averaged, versions are not.
+    """
+    newest: dict[str, str] = {}
+    groups: dict[str, dict[int, RunRecord]] = {}
+    for run in sorted(runs, key=lambda run: run.wanted_ms, reverse=True):
+        identity = json.loads(run.tags[keys.IDENTITY])
+        seed = identity["trial"].pop("seed")
+        setting = json.dumps([identity["kind"], identity["trial"], identity["data"]])
+        code = json.dumps(identity["code"])
+        if newest.setdefault(setting, code) == code:
+            groups.setdefault(setting, {}).setdefault(seed, run)
+    return [[group[seed] for seed in sorted(group)] for group in groups.values()]
+
+
+def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
+    """The finished classifiers of an experiment. Runs made before calibration was measured lack what tables show."""
+    return [run for run in store.finished(experiment_id, keys.KIND_TRIAL) if keys.TEST_ECE in run.metrics]
+
+
+def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:
+    """The summary and the trials of the sweep that was asked for last, or None."""
+    summaries = [one for one in store.finished(experiment_id, keys.KIND_SUMMARY) if keys.SWEEP in one.tags]
+    if not summaries:
+        return None
+    latest = max(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")))
+    trials = store.finished(experiment_id, keys.KIND_TRIAL)
+    chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
+    # A trial that two processes ran at once has two runs; it is one trial all the same.
+    return latest, list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
+
+
+def variances_of(tags: Mapping[str, str]) -> list[float]:
+    """Those that a sweep was asked for, given the tags of its summary run."""
+    return [float(variance) for variance in tags.get(keys.VARIANCES, "").split()]
