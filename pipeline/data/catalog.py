@@ -8,9 +8,10 @@ from pathlib import Path
 from pipeline.config import Data, Run
 from pipeline.console import say, waiting
 from pipeline.data import download
+from pipeline.data.files import clean_up, state_of
 from pipeline.data.source_code import code_digest, module_file
 from pipeline.data.sources import CATALOG, ROLES, Choice, Dataset, Role, image_folder
-from pipeline.data.store import MANIFEST, Images, ImageStore, clean_up, state_of, write_store
+from pipeline.data.store import MANIFEST, Images, ImageStore, write_store
 from pipeline.errors import UserError
 
 __all__ = [
@@ -130,7 +131,7 @@ def given_files(dataset: Dataset, data: Data, role: Role) -> list[Path] | None:
 
 def code_of(dataset: Dataset) -> str:
     """Digest of the code that decides what the dataset's store holds."""
-    return code_digest(map(module_file, ("pipeline.data.store", *dataset.modules)))
+    return code_digest(map(module_file, ("pipeline.data.store", "pipeline.data.files", *dataset.modules)))
 
 
 def store_folder(run: Run, dataset: Dataset) -> Path:

@@ -68,8 +68,8 @@ class MnistCsv(Remote):
     labels: Remote
 
     def fetch(self, folder: Path) -> Path:
+        from pipeline.data.files import file_digest
         from pipeline.data.mnist_idx import rebuild_csv
-        from pipeline.data.store import file_digest
 
         path = folder / self.name
         if path.is_file() and file_digest(path) == self.sha256:

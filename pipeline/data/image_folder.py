@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.config import ImageFolder
-from pipeline.data.store import UNLABELLED, Bytes, Images, files_in
+from pipeline.data.files import files_in
+from pipeline.data.store import UNLABELLED, Bytes, Images
 from pipeline.errors import UserError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.compressed import open_bytes
-from pipeline.data.store import Bytes, file_digest
+from pipeline.data.files import file_digest
+from pipeline.data.store import Bytes
 from pipeline.errors import UserError
 
 

@@ -6,7 +6,6 @@ Pillow has no colours of 16 bits. It does decode them, and keeps one byte of eac
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 from collections.abc import Iterable
@@ -20,8 +19,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
+from pipeline.data.files import files_in
 from pipeline.data.image_folder import ENDINGS, opened
-from pipeline.data.store import files_in
 from pipeline.errors import UserError
 
 TIFF_BITS = 258  # the tag "BitsPerSample"
@@ -175,24 +174,3 @@ def written_here(file: Path) -> bool:
             return bool(image.info.get("Software") == WRITER)
     except UserError:
         return False
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all; into what is no file, such as a pipe or a device, at once.
-
-    Raises `UserError` where nothing can be written.
-    """
-    try:
-        if file.exists() and not file.is_file():
-            file.write_bytes(content)
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file = file.resolve()  # a link stays, and what it leads to is replaced
-        building = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            building.write_bytes(content)
-            building.replace(file)
-        finally:
-            building.unlink(missing_ok=True)
-    except (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"{file}: can't be written: {error.strerror}") from error

@@ -14,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from pipeline.data.catalog import FULL_DATA_HINT
-from pipeline.data.store import replace_folder
+from pipeline.data.files import replace_folder
 from pipeline.metrics import SSIM_VARIANT
 from pipeline.reporting import claims, classification, classification_figures, denoising, denoising_figures
 from pipeline.reporting.batch_norm_claims import BATCH_NORM_CLAIMS

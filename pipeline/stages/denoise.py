@@ -52,7 +52,8 @@ def run(config: Config) -> None:
 
     import torch
 
-    from pipeline.data.picture import read_picture, write_whole
+    from pipeline.data.files import write_whole
+    from pipeline.data.picture import read_picture
     from pipeline.training.device import choose_device
 
     device = choose_device(config.run)

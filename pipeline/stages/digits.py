@@ -78,7 +78,7 @@ def run(config: Config) -> None:
         right = sum(one.digit == one.label for one in labelled)
         say(f"digits    accuracy {right / len(labelled):.2%}: {right:,} of {len(labelled):,} as their labels say")
     if options.out is not None:
-        from pipeline.data.picture import write_whole
+        from pipeline.data.files import write_whole
 
         write_whole(options.out, table_of(predictions, options.form).encode())
         say(f"digits    {len(predictions):,} predictions written to {options.out}")
@@ -95,10 +95,7 @@ def files_of(options: Digits) -> list[tuple[Path, bool]]:
     from pipeline.data.image_folder import ENDINGS
     from pipeline.data.picture import find_pictures
 
-    files = []
-    for given in options.inputs:
-        found = [path for path, _ in find_pictures([given])]
-        files += [(path, path.suffix.lower() in ENDINGS) for path in found]
+    files = [(path, path.suffix.lower() in ENDINGS) for path, _ in find_pictures(options.inputs)]
     if options.out is not None and options.out.resolve() in {file.resolve() for file, _ in files}:
         raise UserError(f"--out {options.out} is one of the inputs, which would be written over; give another file")
     return files

@@ -13,7 +13,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipeline.data.picture import find_pictures, read_picture, write_whole, written_here
+from pipeline.data.files import write_whole
+from pipeline.data.picture import find_pictures, read_picture, written_here
 from pipeline.errors import UserError
 
 KINDS = {"grey": 1, "grey with alpha": 2, "colour": 3, "colour with alpha": 4}

@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.data import store
-from pipeline.data.store import Images, ImageStore, SourceFile, clean_up, state_of, write_store
+from pipeline.data.files import SourceFile, clean_up, state_of
+from pipeline.data.store import Images, ImageStore, write_store
 from pipeline.errors import UserError
 
 
