@@ -1,7 +1,16 @@
 """The form of a CSV of square images: which column is the label, which the pixels, and whether there is a header.
 
-MNIST goes round in many forms. One is recognised by its header's names or, without names, by what the columns at both
-ends hold. Where that leaves two readings, the user is asked: nothing is guessed.
+MNIST goes round in many forms. One is recognised by its header's names (`by_names`) or, where there are none or they
+tell nothing, by what the two columns at either end hold (`by_content`). Of p pixels and
+
+| columns | names that tell                        | no such names                                       |
+|---------|----------------------------------------|-----------------------------------------------------|
+| p       | pixels alone                           | pixels alone                                        |
+| p + 1   | a label, or an index that numbers rows | label first, label last, or row numbers and no label |
+| p + 2   | an index first, and a label anywhere   | row numbers first, then the label second or last    |
+
+What the user says of the label's column is done, or refused where it can't be so. Where two readings are left, the user
+is asked: nothing is guessed.
 """
 
 from __future__ import annotations
