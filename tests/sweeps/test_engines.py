@@ -22,9 +22,9 @@ from rich.console import Console
 from pipeline.config import Config, Run
 from pipeline.console import Board
 from pipeline.data.store import ImageStore
-from pipeline.stages.trials import followed
+from pipeline.stages.trials import estimate, followed
 from pipeline.sweeps.attempt import Outcome
-from pipeline.sweeps.engines import cores, number_of_jobs
+from pipeline.sweeps.engines import at_once, cores, number_of_jobs
 from pipeline.sweeps.locks import close_abandoned, locked, owner, working_elsewhere
 from pipeline.sweeps.plan import Planned, denoising_trials
 from pipeline.sweeps.trial import Site
@@ -124,7 +124,7 @@ def test_a_copied_home_leaves_the_other_ones_runs_alone_where_both_share_a_store
 
 
 def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: ImageStore) -> None:
-    run = Run(home=home)
+    run = Run(home=home, jobs=1)
     store, experiment, run_id = with_open_run(run)
     trial = denoising_trials(Config(), patches)[0]
     identity = Mock(fingerprint="f" * 64)
@@ -149,6 +149,12 @@ def test_square_brackets_in_an_error_are_no_markup() -> None:
 def test_threads_leave_cores_for_as_many_jobs() -> None:
     assert number_of_jobs(Run(jobs="auto", device="cpu", threads=1), 100) == cores()
     assert number_of_jobs(Run(jobs="auto", device="cpu", threads=cores()), 100) == 1
+
+
+def test_places_with_nothing_to_do_make_nothing_faster() -> None:
+    planned = [Mock(run=None, seconds=1200.0), *[Mock(run="done")] * 7]
+    assert estimate(planned, at_once(Run(jobs=8), 1)) == ", about 20 min"
+    assert estimate(planned[:1] * 16, at_once(Run(jobs=8), 16)) == ", about 40 min"
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_a_model_is_registered_once_and_comes_with_where_it_is_from(store: Track
     assert register(store, JOB, [run]) is None
     (version,) = registry.versions_of(store, JOB.name)
     assert (version.run_id, version.tags[keys.DATA_DIGEST]) == (run.run_id, "d" * 64)
-    assert registry.run_of(store, version).name == "net"
+    assert store.run(version.run_id).name == "net"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_stages_register_what_they_trained(trained_home: Path) -> None:
         ("models:/demo-digits-classifier@champion", "cnn", "val/accuracy"),
     ]
     for version in versions:
-        run = registry.run_of(store, version)
+        run = store.run(version.run_id)
         assert float(version.tags[keys.FIGURE]) == run.metrics[version.tags[keys.FIGURE_NAME]]
     assert versions[0].span == (0.0025, 0.25)
 
