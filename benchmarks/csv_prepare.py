@@ -20,9 +20,10 @@ from pathlib import Path
 
 from benchmarks.machine import machine, ratio, seconds_of, spread
 from pipeline.data.compressed import open_bytes
+from pipeline.data.files import state_of
 from pipeline.data.mnist_csv import DigitsCsv
 from pipeline.data.sources import DIGIT_NAMES
-from pipeline.data.store import ImageStore, state_of, write_store
+from pipeline.data.store import ImageStore, write_store
 
 COLUMNS = 785
 MEMORY = """

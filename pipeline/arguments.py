@@ -16,6 +16,14 @@ from pipeline.errors import UserError
 
 TABLES = ("sweep.settings.", "sweep.training_of.")
 """What these begin is a table of settings: those of one network."""
+PATHS = {
+    "CONFIG": "--config",
+    "SOURCE": "--data.source",
+    "IMAGES": "--data.images.folder",
+    "OUT": "--out",
+    "CLEAN": "--clean",
+}
+"""Variables of make that are paths: an empty one would be the folder that the command is typed in."""
 KINDS = {
     "NoneType": "null",
     "bool": "true/false value",
@@ -33,6 +41,9 @@ def rewritten(arguments: Sequence[str], short: Mapping[str, Sequence[str]], list
     `short`: options by their last name, of the stages that have such; `lists`: options that take a list, for which
     words separated by spaces or commas will do, as make passes them.
     """
+    for name, option in PATHS.items():
+        if f"{option}=" in arguments:
+            raise UserError(f"{name} is empty; give a path, or leave it out")
     words = ["--run.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
     return one_budget(config_first(with_lists(spelled_out(words, short), lists)))
 

@@ -110,6 +110,9 @@ class TrainingProgress:
         self.then = time.perf_counter()  # validation is not training
         say(f"{self.name}: epoch {epoch}  {figures}" + (f"  {self.rate:,.0f} images/s" if self.rate else ""))
 
+    def checkpoint_saved(self) -> None:
+        """Nothing to show."""
+
     def fit_finished(self) -> None:
         if self.bar:
             self.bar.stop()

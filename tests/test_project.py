@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tomllib
+from importlib import import_module
 
 import pytest
 import yaml
@@ -145,3 +146,8 @@ def test_variables_of_the_environment_and_of_an_outer_make_are_not_refused(monke
 def test_make_passes_its_variables_on(command: list[str], expected: str) -> None:
     printed = make("--dry-run", "--assume-old=.venv/ready", *command).splitlines()[-1]
     assert re.sub(r" +", " ", expected) in re.sub(r" +", " ", printed)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (PROJECT_ROOT / "benchmarks").glob("[a-z]*.py")))
+def test_benchmarks_find_what_they_import(name: str) -> None:
+    import_module(f"benchmarks.{name}")

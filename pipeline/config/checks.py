@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pipeline.errors import UserError
 
+ALIKE = 0.65
+"""How alike two names are, of 1, for one to be taken for the other's misspelling; "mine" and "linear" are 0.6 alike."""
 BUDGETS = ("epochs", "steps", "seconds")
 """What the length of a training may be given in: one of them."""
 
@@ -95,5 +97,5 @@ def expanded(path: Path | None) -> Path | None:
 
 def hint(name: str, known: Collection[str], otherwise: str = "") -> str:
     """What to say of a name that is not known: the nearest that is, or all, or something else."""
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1, cutoff=ALIKE)
     return f"did you mean {near[0]}?" if near else otherwise or f"there is {', '.join(known) or 'none'}"

@@ -62,7 +62,8 @@ class Data:
     images: ImageFolder = ImageFolder()
 
     validation: float = 0.1
-    """Share of the training images held out for validation, strictly between 0 and 1."""
+    """Share of the training images held out for validation, strictly between 0 and 1; of few images more: 20,
+    or a fifth where that is less."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", expanded(self.source))

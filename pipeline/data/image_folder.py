@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pipeline.config import ImageFolder
 from pipeline.data.files import files_in
@@ -21,6 +23,9 @@ TEST_EVERY = 10
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing")
 VALIDATION_NAMES = ("val", "valid", "validation")
+TIFF_BITS = 258  # the tag "BitsPerSample"
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+"""Kinds of pixels without colours."""
 BLOCK = 256  # images decoded at a time
 
 
@@ -53,11 +58,19 @@ def read_image_folder(options: ImageFolder) -> tuple[dict[str, Iterator[Images]]
     assert folder is not None, "asked for only with a folder"
     files = find_images(folder)
     splits, classes, notes = labelled(files, folder)
-    channels = 1 if all(is_grey(path) for path in files) else 3
+    kinds = [kind_of(path) for path in files]
+    grey, deep = (sum(counts) for counts in zip(*kinds, strict=True))
+    channels = 1 if grey == len(files) else 3
     lossy = sum(path.suffix.lower() in LOSSY for path in files)
     if lossy:
         notes.append(
             f"{lossy:,} of {len(files):,} images are JPEG or WebP: their artefacts count as part of the image."
+        )
+    if deep:
+        notes.append(f"{deep:,} of {len(files):,} images have 16 bits, of which 8 are kept.")
+    if channels == 3 and grey:
+        notes.append(
+            f"{grey:,} of {len(files):,} images are grey: in three equal channels, each with noise of its own."
         )
     if options.size:
         notes.append(f"Images were brought to {options.size}×{options.size} pixels ({options.fit}).")
@@ -141,10 +154,14 @@ def size_of(shape: tuple[int, ...]) -> str:
     return f"{shape[2]}×{shape[1]}"
 
 
-def is_grey(path: Path) -> bool:
-    """Whether a file has no colours, by its header."""
+def kind_of(path: Path) -> tuple[bool, bool]:
+    """Whether a file has no colours, and whether its values have 16 bits, by its header."""
     with opened(path) as image:
-        return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F")
+        if isinstance(image, TiffImageFile):
+            deep = max(image.tag_v2.get(TIFF_BITS, (8,))) > 8
+        else:
+            deep = isinstance(image, ImageFile) and any("16B" in str(tile.args) for tile in image.tile)
+        return image.mode in GREY, deep
 
 
 def decode(path: Path, channels: int, options: ImageFolder) -> Bytes:

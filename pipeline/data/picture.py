@@ -20,10 +20,9 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pipeline.data.files import files_in
-from pipeline.data.image_folder import ENDINGS, opened
+from pipeline.data.image_folder import ENDINGS, TIFF_BITS, opened
 from pipeline.errors import UserError
 
-TIFF_BITS = 258  # the tag "BitsPerSample"
 PNG_KIND = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's number for grey, grey with alpha, colour, and colour with alpha, by their number of channels."""
 
@@ -42,11 +41,14 @@ class Picture:
     bits: Literal[8, 16]
     profile: bytes | None
     """What its colours mean (ICC)."""
+    among: int = 1
+    """How many there are in the file; this is the first."""
 
     def __str__(self) -> str:
         channels, h, w = self.pixels.shape
         kind = f"{'grey' if channels == 1 else 'colour'}{' with alpha' if self.alpha is not None else ''}"
-        return f"{w}×{h}, {kind}{', 16 bits' if self.bits == 16 else ''}"
+        place = f", the first of {self.among} in the file" if self.among > 1 else ""
+        return f"{w}×{h}, {kind}{', 16 bits' if self.bits == 16 else ''}{place}"
 
     def with_pixels(self, pixels: NDArray[np.float32]) -> Picture:
         """The same image with other pixels, rounded to what the file can hold."""
@@ -86,6 +88,7 @@ def read_picture(path: Path) -> Picture:
     try:
         with opened(path) as image:
             profile = image.info.get("icc_profile")
+            among = getattr(image, "n_frames", 1)
             samples = all_samples(image, path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: can't be decoded: {error}") from error
@@ -98,6 +101,7 @@ def read_picture(path: Path) -> Picture:
         alpha=samples[:, :, -1] if channels in (2, 4) else None,
         bits=8 if most == 255 else 16,
         profile=profile,
+        among=among,
     )
 
 

@@ -8,13 +8,23 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from pipeline.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a module. Raises `UserError` for one that can't be read, with the line."""
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise UserError(f"{file}, line {error.lineno}: {error.msg}") from error
 
 
 @cache
 def module_digest(file: Path) -> str:
     """sha256 of a module's syntax tree without docstrings: comments and layout do not count."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = parsed(file)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not is_bare_string(statement)]
@@ -44,8 +54,8 @@ def is_bare_string(statement: ast.stmt) -> bool:
 
 
 def module_file(module: str) -> Path:
-    """The file of a module of this package, without importing it."""
-    path = PACKAGE.joinpath(*module.split(".")[1:])
+    """The file of a module of this package, or of one beside it, without importing it."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
@@ -60,27 +70,38 @@ def modules_in(rooms: Iterable[Path]) -> list[Path]:
 
 
 def imported_modules(modules: Iterable[str], rooms: Iterable[str], leave_out: str = "") -> list[str]:
-    """Modules and all that they import, directly or not, from the given rooms (`pipeline.data`, …), sorted.
+    """Modules and all that they import, directly or not, sorted.
 
-    Imports inside functions count: whatever a trial may run is found. Nothing is imported to find out.
+    Of this package from the given rooms (`pipeline.data`, …) alone, and whatever lies beside the package. Of the module
+    that is left out, what is imported from it by name is followed to where that comes from. Imports inside functions
+    count: whatever a trial may run is found. Nothing is imported to find out.
     """
     rooms = tuple(rooms)
+    origins = {f"{leave_out}.{name}": module for module, name in imports_of(leave_out)} if leave_out else {}
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or name == leave_out or not name.startswith(rooms) or not module_file(name).exists():
+        name = origins.get(name, name)
+        followed = name.startswith(rooms) or not name.startswith(PACKAGE.name)
+        if name in found or name == leave_out or not followed or not module_file(name).exists():
             continue
         found.add(name)
         waiting += names_imported(name)
     return sorted(found)
 
 
+def imports_of(module: str) -> list[tuple[str, str]]:
+    """(module, name here) of all that a module imports by name."""
+    nodes = [node for node in ast.walk(parsed(module_file(module))) if isinstance(node, ast.ImportFrom)]
+    return [(imported_from(node, module), alias.asname or alias.name) for node in nodes for alias in node.names]
+
+
 @cache
 def names_imported(module: str) -> list[str]:
     """Names of modules that a module imports, and of what it imports from them."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(module_file(module).read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(module_file(module))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -38,6 +38,24 @@ class Estimate:
         return f"{self.mean * factor:.{digits}f}{spread}{unit and ' '}{unit} (n = {self.n})"
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The mean of n figures with the least and the greatest: of times, whose differences are the machine's."""
+
+    mean: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(float(np.mean(values)), min(values), max(values))
+
+    def text(self, digits: int = 1, unit: str = "s") -> str:
+        """ "17.6 s (4.9–40.1)", or "17.6 s" where all are alike."""
+        mean, *ends = (f"{value:.{digits}f}" for value in (self.mean, self.least, self.greatest))
+        return f"{mean} {unit}" + (f" ({'–'.join(ends)})" if ends[0] != ends[1] else "")
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean over seeds and the half-width of its 95 % interval, `t(0.975, n − 1)·s/√n`.
 

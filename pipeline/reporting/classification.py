@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.metrics.statistics import Estimate, estimate
+from pipeline.metrics.statistics import Estimate, Spread, estimate
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
@@ -25,7 +25,7 @@ class ClassificationRow:
     accuracy: Estimate
     loss: Estimate
     calibration_error: Estimate
-    seconds: Estimate
+    seconds: Spread
     together: float | None
     """Accuracy of the mean probability of all seeds, if there are several."""
 
@@ -51,6 +51,6 @@ def classification_row(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]
         accuracy=over_seeds(keys.TEST_ACCURACY),
         loss=over_seeds(keys.TEST_LOSS),
         calibration_error=over_seeds(keys.TEST_ECE),
-        seconds=over_seeds(keys.TRAIN_SECONDS),
+        seconds=Spread.of([run.metrics[keys.TRAIN_SECONDS] for run in runs]),
         together=summary.metrics[keys.ENSEMBLE_ACCURACY] if summary else None,
     )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.metrics.statistics import Estimate, bootstrap_interval, estimate, holm, least_sign_flip_p, sign_flip_p
+from pipeline.metrics.statistics import (
+    Estimate,
+    Spread,
+    bootstrap_interval,
+    estimate,
+    holm,
+    least_sign_flip_p,
+    sign_flip_p,
+)
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import variance_text
@@ -27,9 +36,45 @@ class DenoisingRow:
     psnr: Estimate
     ssim: Estimate
     gain: Estimate
-    seconds: Estimate
+    seconds: Spread
     trained: bool
     runs: list[str]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a network of a sweep was trained; what differs from trial to trial, as a span."""
+
+    model: str
+    settings: str
+    parameters: str
+    steps: str
+    batch_size: str
+    optimizer: str
+
+
+def trained_networks(runs: Sequence[RunRecord]) -> list[Trained]:
+    """One a network, by name."""
+    found = []
+    for model in sorted({run.params["model"] for run in runs if run.trained}):
+        params = [run.params for run in runs if run.params["model"] == model]
+        settings: dict[str, object] = json.loads(params[0]["settings"])
+
+        def span(name: str, params: Sequence[Mapping[str, str]] = params) -> str:
+            values = sorted({float(one[name]) for one in params})
+            return "–".join(f"{value:,.10g}" for value in dict.fromkeys((values[0], values[-1])))
+
+        found.append(
+            Trained(
+                model=model,
+                settings=", ".join(f"{name} {value}" for name, value in settings.items()),
+                parameters=span("params_n"),
+                steps=span("steps"),
+                batch_size=span("batch_size"),
+                optimizer=params[0]["optimizer"],
+            )
+        )
+    return found
 
 
 def denoising_results(runs: Sequence[RunRecord], variances: Collection[float]) -> pd.DataFrame:
@@ -94,7 +139,7 @@ def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
             psnr=estimate(part["psnr"].tolist()),
             ssim=estimate(part["ssim"].tolist()),
             gain=estimate(part["gain"].tolist()),
-            seconds=estimate(part["seconds"].tolist()),
+            seconds=Spread.of(part["seconds"].tolist()),
             trained=bool(part["trained"].all()),
             runs=part["run_id"].tolist(),
         )

@@ -42,7 +42,7 @@ def image_of(rows: list[torch.Tensor], enlarge: int) -> Image.Image:
 
 
 def labelled_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor, title: str) -> Figure:
-    """Ten columns and three named rows, with each image's PSNR in dB under it. Each (n, c, h, w) in [0, 1]."""
+    """A column an image and three named rows, with each image's PSNR in dB under it. Each (n, c, h, w) in [0, 1]."""
     rows = {"clean": clean, "noisy": noisy, "denoised": denoised}
     figure = Figure(figsize=(12, 4.4))
     figure.suptitle(title)

@@ -211,6 +211,7 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         **part_context(part, part.runs),
         "clip": part.clip,
         "rows": rows,
+        "trained": denoising.trained_networks(part.runs),
         "models": list(dict.fromkeys(row.model for row in rows)),
         "ceilings": {
             run.params["model"]: run.metrics[keys.PSNR_CEILING] for run in trained if keys.PSNR_CEILING in run.metrics

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.trials import variance_text
 
 
 def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
@@ -33,14 +34,32 @@ def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRe
 
 def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:
     """The summary and the trials of the sweep that was asked for last, or None."""
+    found = sweeps(store, experiment_id)
+    return (found[0], trials_of(store, experiment_id, found[0])) if found else None
+
+
+def sweeps(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
+    """The summaries of all sweeps of an experiment, the last asked for first."""
     summaries = [one for one in store.finished(experiment_id, keys.KIND_SUMMARY) if keys.SWEEP in one.tags]
-    if not summaries:
-        return None
-    latest = max(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")))
+    return sorted(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")), reverse=True)
+
+
+def trials_of(store: TrackingStore, experiment_id: str, summary: RunRecord) -> list[RunRecord]:
+    """The trials of a sweep."""
     trials = store.finished(experiment_id, keys.KIND_TRIAL)
-    chosen = [trial for trial in trials if latest.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
+    chosen = [trial for trial in trials if summary.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
     # A trial that two processes ran at once has two runs; it is one trial all the same.
-    return latest, list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
+    return list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())
+
+
+def sweep_in_words(summary: RunRecord, runs: Sequence[RunRecord]) -> str:
+    """Which sweep it is: variances, networks and seeds."""
+    trained = [run for run in runs if run.trained]
+    variances = variances_of(summary.tags) or sorted({float(run.params["variance"]) for run in runs})
+    networks = sorted({run.params["model"] for run in trained}) or ["no network"]
+    seeds = sorted({int(run.params["seed"]) for run in trained})
+    of_seeds = f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
+    return f"σ² {', '.join(map(variance_text, variances))}: {', '.join(networks)}{of_seeds}"
 
 
 def variances_of(tags: Mapping[str, str]) -> list[float]:

@@ -8,11 +8,21 @@ from pipeline.config import Config
 from pipeline.console import say, table
 from pipeline.metrics.statistics import Estimate
 from pipeline.reporting.classification import classification_row
-from pipeline.reporting.selection import by_setting, finished_classifiers, latest_sweep, variances_of
+from pipeline.reporting.selection import (
+    by_setting,
+    finished_classifiers,
+    latest_sweep,
+    sweep_in_words,
+    sweeps,
+    trials_of,
+    variances_of,
+)
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, open_store
 from pipeline.trials import variance_text
 
+EARLIER = 5
+"""Sweeps that are named, besides the last one."""
 MISSING = {
     "classifier": "no classifier yet: make classify",
     "sweep": 'no denoisers yet: make sweep VARS="0.01 0.05 0.1"',
@@ -33,11 +43,14 @@ def run(config: Config) -> None:
             found.add("sweep")
             summary, runs = sweep
             show(f"{name}, sweep {summary.tags[keys.SWEEP]}, the last one asked for", denoiser_rows(summary, runs))
-            others = len(store.finished(experiment_id, keys.KIND_SUMMARY)) - 1
+            others = [one for one in sweeps(store, experiment_id) if one.run_id != summary.run_id]
             if others:
-                say(
-                    f"Earlier sweeps: {others}. The same make sweep as then shows one again, and trains nothing anew.\n"
-                )
+                say("Earlier sweeps; the same make sweep as then shows one again, and trains nothing anew:")
+                for one in others[:EARLIER]:
+                    say(f"  {one.tags[keys.SWEEP]}  {sweep_in_words(one, trials_of(store, experiment_id, one))}")
+                if len(others) > EARLIER:
+                    say(f"  and {len(others) - EARLIER} more")
+                say("")
     if found:
         say("Mean over seeds ± half-width of the 95 % t-interval, n seeds; *: the best mean. Charts: make ui")
     for what, hint in MISSING.items():

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.config import Config, Denoise, DenoisingTraining
-from pipeline.console import counted, say
+from pipeline.console import complain, counted, say
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import trained
+from pipeline.stages.trials import tables_of_networks
 from pipeline.sweeps.identity import networks_changed
 from pipeline.tracking import keys
-from pipeline.tracking.registry import Version, input_shape
-from pipeline.tracking.store import TrackingStore, open_store
+from pipeline.tracking.registry import Version, input_shape, load
+from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from pipeline.trials import DenoisingTrial, variance_text
 
 if TYPE_CHECKING:
@@ -59,10 +60,17 @@ def run(config: Config) -> None:
     device = choose_device(config.run)
     opened = cache(lambda version: Network.open(store, version, device))
     channels = input_shape(versions[0])[1]
-    qualities = []
+    qualities, failures = [], 0
     for task in counted(tasks, len(tasks), "denoising"):
-        noisy = read_picture(task.source)
-        clean = clean_picture(task.clean, task.source, noisy) if task.clean else None
+        try:
+            noisy = read_picture(task.source)
+            clean = clean_picture(task.clean, task.source, noisy) if task.clean else None
+        except UserError as error:
+            if len(tasks) == 1:
+                raise
+            complain(f"error: {error}")
+            failures += 1
+            continue
         pixels = torch.from_numpy(noisy.pixels).to(device)
         variance = estimated(pixels) if options.variance == "blind" else options.variance
         seen = variance_seen(pixels, variance, channels)
@@ -77,7 +85,10 @@ def run(config: Config) -> None:
     if len(qualities) > 1:
         means = [sum(column) / len(column) for column in zip(*qualities, strict=True)]
         say(f"denoise   mean of {len(qualities)} images: {in_words(means)}")
-    say(f"denoise   {len(tasks)} images written to {options.out}" if len(tasks) > 1 else f"denoise   {tasks[0].target}")
+    done = len(tasks) - failures
+    say(f"denoise   {done} images written to {options.out}" if len(tasks) > 1 else f"denoise   {tasks[0].target}")
+    if failures:
+        raise UserError(f"{failures} of {len(tasks)} images could not be denoised; what is wrong is said above")
 
 
 def tasks_of(options: Denoise) -> list[Task]:
@@ -86,11 +97,11 @@ def tasks_of(options: Denoise) -> list[Task]:
     Raises `UserError` for what is missing, and rather than write over that or over what is no earlier result.
     """
     if not options.inputs:
-        raise UserError("nothing to denoise; name images or folders: python -m pipeline denoise photo.png --out folder")
+        raise UserError("nothing to denoise; name images or folders: make denoise IN=photo.png OUT=folder")
     if options.out is None:
-        raise UserError("say which folder the denoised images go into: --out folder")
+        raise UserError("say which folder the denoised images go into: OUT=folder (--out folder)")
     if options.out.is_file():
-        raise UserError(f"--out {options.out}: this is a file; give a folder for the denoised images")
+        raise UserError(f"OUT={options.out}: this is a file; give a folder for the denoised images")
     from pipeline.data.picture import find_pictures, written_here
 
     pictures = find_pictures(options.inputs)
@@ -102,10 +113,10 @@ def tasks_of(options: Denoise) -> list[Task]:
     written: dict[Path, Path] = {}
     for task in tasks:
         if task.target.resolve() in read:
-            raise UserError(f"--out {options.out}: {task.target} would be written over; give another folder")
+            raise UserError(f"OUT={options.out}: {task.target} would be written over; give another folder")
         if task.target.is_file() and not written_here(task.target):
             raise UserError(
-                f"--out {options.out}: {task.target} is there and no result of denoise; "
+                f"OUT={options.out}: {task.target} is there and no result of denoise; "
                 "move it away or give another folder"
             )
         other = written.setdefault(task.target.resolve(), task.source)
@@ -120,13 +131,13 @@ def clean_of(below: Path, clean: Path | None, single: bool) -> Path | None:
         return None
     if clean.is_file():
         if not single:
-            raise UserError(f"--clean {clean}: one clean image for several noisy ones; give a folder of them")
+            raise UserError(f"CLEAN={clean}: one clean image for several noisy ones; give a folder of them")
         return clean
     if not clean.is_dir():
-        raise UserError(f"--clean {clean}: no such file or folder")
+        raise UserError(f"CLEAN={clean}: no such file or folder")
     same_name = sorted((clean / below).parent.glob(f"{escape(below.stem)}.*"))
     if not same_name:
-        raise UserError(f"--clean {clean}: no {below.with_suffix('')} in it, with whatever ending")
+        raise UserError(f"CLEAN={clean}: no {below.with_suffix('')} in it, with whatever ending")
     return clean / below if clean / below in same_name else same_name[0]
 
 
@@ -190,37 +201,33 @@ class Network:
 
     denoiser: Denoiser
     channels: int
+    device: torch.device
 
     @classmethod
     def open(cls, store: TrackingStore, version: Version, device: torch.device) -> Network:
-        """From the registry. Raises `UserError` if it was trained by other code than can read it."""
-        from pipeline.models import DENOISERS
-        from pipeline.training.build import build
-        from pipeline.training.denoising import Denoiser
-        from pipeline.training.device import choose_precision
+        """From the registry: built by the code that is here if that is what trained it, else as it was exported then.
+
+        What is exported can't be told the variance, and computes on the CPU.
+        """
+        import torch
 
         run, channels = store.run(version.run_id), input_shape(version)[1]
-        try:
-            fields = json.loads(run.tags[keys.IDENTITY])["trial"]
-            trial = DenoisingTrial(**{**fields, "training": DenoisingTraining(**fields["training"])})
-            model = build(DENOISERS, trial, channels=channels, variance=trial.variance)
-            model.load_state_dict(store.weights(version.run_id, keys.WEIGHTS))
-        except (KeyError, TypeError, RuntimeError, UserError) as error:
-            raise UserError(
-                f"{version.uri} was trained by another version of this code; train it again with make sweep"
-            ) from error
         changed = [name.removeprefix("pipeline.") for name in networks_changed(run.tags[keys.IDENTITY])]
-        if changed:
-            say(f"denoise   {', '.join(changed)} changed since {version.uri} was trained; make sweep trains it again")
-        precision = choose_precision(trial.training, device)
-        model.to(device)
-        return cls(Denoiser(model, trial.span is not None, trial.clip, run.tags[keys.DATA_DIGEST], precision), channels)
+        if not changed:
+            try:
+                return cls(rebuilt(store, run, channels, device), channels, device)
+            except (KeyError, TypeError, RuntimeError, UserError):
+                changed = ["the code"]
+        say(f"denoise   {', '.join(changed)} changed since {version.uri} was trained: it is used as exported then")
+        return cls(exported(version, run), channels, torch.device("cpu"))
 
     def denoise(self, noisy: torch.Tensor, variance: float) -> torch.Tensor:
         """(c, h, w) → the same, from 0 to 1; `variance` as the network meets it."""
         import torch
 
         from pipeline.models.tiles import tiled
+
+        noisy = noisy.to(self.device)
 
         def network(images: torch.Tensor) -> torch.Tensor:
             return self.denoiser.denoise(images, variance)
@@ -230,6 +237,43 @@ class Network:
         if len(noisy) == self.channels:
             return tiled(network, noisy)
         return torch.cat([tiled(network, channel[None]) for channel in noisy])
+
+
+def rebuilt(store: TrackingStore, run: RunRecord, channels: int, device: torch.device) -> Denoiser:
+    """The network of a run with the weights it was trained to.
+
+    Raises `UserError`, `KeyError`, `TypeError` or `RuntimeError` where this code has no such network.
+    """
+    from pipeline.training.build import build
+    from pipeline.training.denoising import Denoiser
+    from pipeline.training.device import choose_precision
+
+    _, denoisers = tables_of_networks()
+    fields = json.loads(run.tags[keys.IDENTITY])["trial"]
+    trial = DenoisingTrial(**{**fields, "training": DenoisingTraining(**fields["training"])})
+    model = build(denoisers, trial, channels=channels, variance=trial.variance)
+    model.load_state_dict(store.weights(run.run_id, keys.WEIGHTS))
+    precision = choose_precision(trial.training, device)
+    return Denoiser(model.to(device), trial.span is not None, trial.clip, run.tags[keys.DATA_DIGEST], precision)
+
+
+def exported(version: Version, run: RunRecord) -> Denoiser:
+    """A model without its code."""
+    import torch
+
+    from pipeline.training.denoising import Denoiser
+
+    model, _ = load(version)
+
+    class Pairs(torch.nn.Module):
+        """Twice the same image: exports once took none that was alone."""
+
+        def forward(self, noisy: torch.Tensor) -> torch.Tensor:
+            denoised: torch.Tensor = model(torch.cat([noisy, noisy]))[: len(noisy)]
+            return denoised
+
+    clip = version.tags[keys.CLIP] == "True"
+    return Denoiser(Pairs(), False, clip, run.tags[keys.DATA_DIGEST], torch.float32)
 
 
 def clean_picture(file: Path, noisy_file: Path, noisy: Picture) -> Picture:

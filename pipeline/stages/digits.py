@@ -87,17 +87,17 @@ def run(config: Config) -> None:
 def files_of(options: Digits) -> list[tuple[Path, bool]]:
     """(file, whether it is a picture). Raises `UserError` for what is missing, and rather than write over an input."""
     if not options.inputs:
-        raise UserError("no digits; name CSV files or images: python -m pipeline digits test.csv --out predictions.csv")
+        raise UserError("no digits; name CSV files or images: make digits IN=test.csv OUT=predictions.csv")
     if options.form == "kaggle" and options.out is None:
-        raise UserError("say where the submission goes: --out submission.csv")
+        raise UserError("say where the submission goes: OUT=submission.csv (--out submission.csv)")
     if options.out is not None and options.out.is_dir():
-        raise UserError(f"--out {options.out}: this is a folder; give a file, such as predictions.csv")
+        raise UserError(f"OUT={options.out}: this is a folder; give a file, such as predictions.csv")
     from pipeline.data.image_folder import ENDINGS
     from pipeline.data.picture import find_pictures
 
     files = [(path, path.suffix.lower() in ENDINGS) for path, _ in find_pictures(options.inputs)]
     if options.out is not None and options.out.resolve() in {file.resolve() for file, _ in files}:
-        raise UserError(f"--out {options.out} is one of the inputs, which would be written over; give another file")
+        raise UserError(f"OUT={options.out} is one of the inputs, which would be written over; give another file")
     return files
 
 
@@ -144,7 +144,7 @@ def show(predictions: Sequence[Prediction]) -> None:
     for one in predictions[:SHOWN]:
         say(f"          image {one.image}: {one.digit} ({one.confidence:.1%})")
     if len(predictions) > SHOWN:
-        say(f"          and {len(predictions) - SHOWN:,} more; --out predictions.csv writes all")
+        say(f"          and {len(predictions) - SHOWN:,} more; OUT=predictions.csv writes all")
 
 
 def table_of(predictions: Sequence[Prediction], form: str) -> str:

@@ -13,11 +13,10 @@ from pipeline.data import catalog
 from pipeline.data.store import Manifest
 from pipeline.errors import TrialsFailedError
 from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files
-from pipeline.reporting.selection import finished_classifiers, latest_sweep, variances_of
+from pipeline.reporting.selection import finished_classifiers, latest_sweep, sweep_in_words
 from pipeline.stages import classify, study, sweep
 from pipeline.tracking import keys
 from pipeline.tracking.store import TrackingStore, open_store
-from pipeline.trials import variance_text
 
 
 def run(config: Config) -> None:
@@ -61,7 +60,8 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
     folder = report_folder(config)
     inputs = inputs_digest(list(parts.values()), demo)
     if colour := parts["colour"]:
-        say(f"report    denoising: the sweep that was asked for last, {sweep_in_words(colour)}")
+        which = sweep_in_words(colour.summaries[0], colour.runs)
+        say(f"report    denoising: the sweep that was asked for last, {which}")
     if is_current(report_files(folder), inputs):
         say(f"report    reuse (made from the same runs): {report_files(folder)[0]}")
         return
@@ -74,8 +74,11 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
 
 
 def report_folder(config: Config) -> Path:
-    """Where the report goes. The demo's has a folder of its own: it must not replace one on the full data."""
-    return config.run.output / "demo" if config.data.choice == "demo" else config.run.output
+    """Where the report goes. One on other data than MNIST and CIFAR-10 has a folder of its own: it replaces none."""
+    if config.data.choice == "demo":
+        return config.run.output / "demo"
+    colour = catalog.name_of(config.data, "colour")
+    return config.run.output if colour == "cifar10" else config.run.output / colour
 
 
 def can_run(config: Config, role: catalog.Role) -> bool:
@@ -125,16 +128,6 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
         return None
     summary, runs = latest
     return Part(data, runs, [summary], clip=config.sweep.clip)
-
-
-def sweep_in_words(part: Part) -> str:
-    """Which sweep it is: variances, networks and seeds."""
-    trained = [run for run in part.runs if run.trained]
-    variances = variances_of(part.summaries[0].tags) or sorted({float(run.params["variance"]) for run in part.runs})
-    networks = sorted({run.params["model"] for run in trained}) or ["no network"]
-    seeds = sorted({int(run.params["seed"]) for run in trained})
-    of_seeds = f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
-    return f"σ² {', '.join(map(variance_text, variances))}: {', '.join(networks)}{of_seeds}"
 
 
 QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {

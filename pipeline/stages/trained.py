@@ -33,6 +33,10 @@ def register_trained(
     # One process of this home at a time, or a model could be registered twice.
     with locked(run, "registry", SUMMARY_PATIENCE):
         for job, finished in runs.items():
+            for done in finished:
+                gain = done.metrics.get(keys.VAL_PSNR_GAIN)
+                if gain is not None and gain <= 0:
+                    say(f"{stage:9} {done.name}: no better than the noisy image ({gain:+.2f} dB on validation images)")
             news = registry.register(store, job, finished)
             if news:
                 say(f"{stage:9} {news}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+import traceback
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import Run
@@ -25,8 +27,12 @@ from pipeline.tracking.views import Charts
 from pipeline.trials import ClassificationTrial, DenoisingTrial, Trial
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pipeline.sweeps.attempt import Outcome
     from pipeline.sweeps.trial import Site
+
+    Networks = Mapping[str, type[nn.Module]]
 
 
 @dataclass(frozen=True)
@@ -102,16 +108,16 @@ def require_networks(todo: Sequence[Planned], manifest: Manifest) -> None:
 
     The experiments of a study are not chosen by name.
     """
-    from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+    classifiers, denoisers = tables_of_networks()
     from pipeline.training.build import build, count_parameters, require_takes
 
     channels, classes = manifest.shape[1], len(manifest.classes)
     for trial in {one.trial.model: one.trial for one in todo}.values():
         if isinstance(trial, ClassificationTrial):
-            network = build(CLASSIFIERS, trial, channels=channels, classes=classes)
+            network = build(classifiers, trial, channels=channels, classes=classes)
             gives: tuple[int, ...] = (classes,)
         elif isinstance(trial, DenoisingTrial):
-            network = build(DENOISERS, trial, channels=channels, variance=trial.variance)
+            network = build(denoisers, trial, channels=channels, variance=trial.variance)
             gives = tuple(manifest.shape[1:])
         else:
             continue
@@ -165,9 +171,12 @@ def look(board: Board, names: dict[str, str], site: Site, store: TrackingStore) 
 
 
 def estimate(planned: Sequence[Planned], at_once: int) -> str:
-    """How long the rest will take, so many at a time, in words, if trials like it have been run."""
-    seconds = seconds_left(planned)
-    return "" if seconds is None else f", about {math.ceil(seconds / at_once / 60)} min"
+    """How long the rest will take, so many at a time, in words, as far as trials like them have been run."""
+    seconds, unknown = seconds_left(planned)
+    if not seconds:
+        return ""
+    rest = f" and what {unknown} new one{'s' * (unknown > 1)} will take" if unknown else ""
+    return f", about {math.ceil(seconds / at_once / 60)} min{rest}"
 
 
 def experiment_for(
@@ -189,12 +198,24 @@ def describe(manifest: Manifest, what: str) -> str:
 def require_network(name: str, recipe: str) -> None:
     """Refuse a network that isn't in the table that a recipe takes its networks from."""
     if network_module(recipe, name) == NETWORKS:  # not read off the source
-        from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+        classifiers, denoisers = tables_of_networks()
+        require_known(name, classifiers if recipe == CLASSIFICATION else denoisers)
 
-        require_known(name, CLASSIFIERS if recipe == CLASSIFICATION else DENOISERS)
+
+def tables_of_networks() -> tuple[Networks, Networks]:
+    """Classifiers and denoisers by name. Raises `UserError` where a module of theirs can't be imported."""
+    try:
+        from pipeline.models import CLASSIFIERS, DENOISERS  # these bring torch
+    except Exception as error:  # of a module of the user's own it may be any
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise UserError(f"pipeline/models can't be imported: {type(error).__name__}: {error} ({where})") from error
+    return CLASSIFIERS, DENOISERS
 
 
 def require_known(name: str, known: Collection[str]) -> None:
     """Refuse a network that isn't in the table, naming the nearest that is."""
     if name not in known:
-        raise UserError(f"no network called {name!r}; {hint(name, known)}")
+        raise UserError(
+            f"no network called {name!r}; {hint(name, known)}; one of your own joins in pipeline/models/__init__.py"
+        )

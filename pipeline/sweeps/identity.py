@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 
-from pipeline.data.source_code import imported_from, imported_modules, module_digest, module_file
+from pipeline.data.source_code import imported_modules, imports_of, module_digest, module_file, parsed
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES
 from pipeline.trials import ClassificationTrial, StudyTrial, Trial, as_numbers
@@ -78,10 +78,9 @@ def network_module(recipe: str, model: str) -> str:
     It is read off the source: importing brings torch. What can't be read off (no bare name of an imported class) leads
     to the tables: then every network counts.
     """
-    tree, recipe_tree = (ast.parse(module_file(name).read_text(encoding="utf-8")) for name in (NETWORKS, recipe))
-    origin = {name: module for module, name in imports_of(tree, NETWORKS)}
-    wanted = {name for module, name in imports_of(recipe_tree, recipe) if module == NETWORKS}
-    for node in tree.body:
+    origin = {name: module for module, name in imports_of(NETWORKS)}
+    wanted = {name for module, name in imports_of(recipe) if module == NETWORKS}
+    for node in parsed(module_file(NETWORKS)).body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         if node.target.id in wanted and isinstance(node.value, ast.Dict):
@@ -91,18 +90,16 @@ def network_module(recipe: str, model: str) -> str:
     return NETWORKS
 
 
-def imports_of(tree: ast.Module, module: str) -> list[tuple[str, str]]:
-    """(module, name here) of all that a module with this syntax tree imports by name."""
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return [(imported_from(node, module), alias.asname or alias.name) for node in nodes for alias in node.names]
-
-
 def networks_changed(identity: str) -> list[str]:
     """Modules of networks that mean something else now than when a trial of this identity (its text) was made."""
     code: dict[str, str] = json.loads(identity)["code"]
     return [
         name
-        for name, digest in code.items()
-        if name.startswith(NETWORKS)
-        and not (module_file(name).exists() and module_digest(module_file(name)).startswith(digest))
+        for name in network_modules(identity)
+        if not (module_file(name).exists() and module_digest(module_file(name)).startswith(code[name]))
     ]
+
+
+def network_modules(identity: str) -> list[str]:
+    """The modules of networks in a trial's identity (its text), and what they import from beside this package."""
+    return [name for name in json.loads(identity)["code"] if name.startswith(NETWORKS) or not name.startswith(ROOMS)]

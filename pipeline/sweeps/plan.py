@@ -36,7 +36,7 @@ class Planned:
     what: str
     """Reuse, resume or run, and why."""
     seconds: float | None = None
-    """How long it will take, where trials like it have been run; not known of one that is resumed."""
+    """How long it will take, or the rest of it, where trials like it have been run."""
     superseded: frozenset[str] = frozenset()
     """Ids of finished runs that are not to count."""
 
@@ -157,8 +157,10 @@ def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingSto
     unfinished = runs.unfinished.get(identity.fingerprint)
     if unfinished and any((trials_folder(run) / identity.fingerprint).glob("*/checkpoint.pt")):
         epochs = max((step for step, _ in store.history(unfinished.run_id, keys.TRAIN_LOSS)), default=0)
-        what = f"resume (run {unfinished.run_id[:8]}, broken off after {epochs} epochs)"
-        return Planned(trial, identity, None, what, None, superseded)
+        what = f"resume (run {unfinished.run_id[:8]}, broken off in epoch {epochs + 1})"
+        known = runs.seconds.get(kind_of(parts))
+        left = known and max(0.0, known - float(unfinished.tags.get(keys.SPENT, 0)))
+        return Planned(trial, identity, None, what, left, superseded)
     code = runs.code.get(without_code(parts), {})
     changed = sorted(name for name in code.keys() | parts["code"].keys() if code.get(name) != parts["code"].get(name))
     if finished:
@@ -185,10 +187,10 @@ def kind_of(identity: dict[str, Any]) -> str:
     return json.dumps([identity["kind"], trial], sort_keys=True)
 
 
-def seconds_left(planned: Iterable[Planned]) -> float | None:
-    """How long the trials to run will take one after the other, if that is known of each."""
+def seconds_left(planned: Iterable[Planned]) -> tuple[float, int]:
+    """How long the trials to run will take one after the other, and of how many of them that is not known."""
     times = [one.seconds for one in planned if one.run is None]
-    return sum(time for time in times if time is not None) if None not in times else None
+    return sum(time or 0.0 for time in times), times.count(None)
 
 
 def sweep_key(planned: Sequence[Planned], variances: Iterable[float]) -> str:

@@ -122,9 +122,9 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
     recorder.table(result.per_image, keys.per_image(trial.variance))
     shown = result.examples
     recorder.image(grids.block_grid(shown.clean, shown.noisy, shown.denoised), keys.EXAMPLES)
-    title = f"{trial.name}: ten test images, PSNR of each below it"
+    title = f"{trial.name}: test images, PSNR of each below it"
     recorder.figure(grids.labelled_grid(shown.clean, shown.noisy, shown.denoised, title), "grid.png")
-    title = f"{trial.name}: error of the ten test images, mean over channels"
+    title = f"{trial.name}: error of the test images, mean over channels"
     recorder.figure(grids.error_grid(shown.clean, shown.noisy, shown.denoised, title), "errors.png")
     if result.parameters:
         recorder.weights(result.model.state_dict(), keys.WEIGHTS)

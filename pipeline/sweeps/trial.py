@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 
 from pipeline.config import Run
+from pipeline.data.source_code import module_file
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError
 from pipeline.studies.experiments import measured
+from pipeline.sweeps.identity import network_modules
 from pipeline.sweeps.locks import locked, trials_folder
 from pipeline.sweeps.plan import Planned
 from pipeline.sweeps.record import params, record_classifier, record_denoiser, record_network, record_study
@@ -102,6 +104,8 @@ def run_locked(
         recorder.dataset(images)
         recorder.json(json.loads(identity.text), "config/trial.json")
         recorder.params(as_numbers(params(trial)))
+        for module in network_modules(identity.text):
+            recorder.text(module_file(module).read_text(encoding="utf-8"), f"code/{module}.py")
         observer = Observers([*watchers, recorder])
         if isinstance(trial, ClassificationTrial):
             classified = train_classifier(trial, images, device, observer, checkpoints, steps)

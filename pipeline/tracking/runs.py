@@ -134,7 +134,8 @@ class Recorder:
 
         # Its advice on devices does not apply: the example decides.
         logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)
-        model, example = model.cpu().eval(), example.cpu()
+        # In `channels_last` the export would take no batch of a single image in colour.
+        model, example = model.cpu().eval(), example.cpu().contiguous()
         # Else what is 1 for the example's size, such as a number of windows, would be exported as 1 for all sizes.
         with fx.patch(backed_size_oblivious=True):  # type: ignore[attr-defined] # not in torch's stubs
             mlflow.pytorch.log_model(
@@ -156,6 +157,8 @@ class Recorder:
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         if epoch > self.epochs_logged:
             self.metrics(metrics, step=epoch)
+
+    def checkpoint_saved(self) -> None:
         self.tag(keys.SPENT, repr(self.spent))
 
     def fit_finished(self) -> None:

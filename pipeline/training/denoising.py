@@ -210,8 +210,9 @@ class Denoiser:
         return pd.DataFrame({name: torch.cat(values).numpy() for name, values in columns.items()})
 
     def examples(self, test: Batches, variance: float) -> Examples:
-        """Ten test images evenly spread over the test split, so that they are not all of one kind."""
-        chosen = np.linspace(0, len(test.indices) - 1, EXAMPLES).round().astype(int)
+        """Ten test images, or all where there are fewer, evenly spread over the split: they are not all of one kind."""
+        count = min(EXAMPLES, len(test.indices))
+        chosen = np.linspace(0, len(test.indices) - 1, count).round().astype(int)
         batch = test.select(test.indices[chosen])
         noisy = self.noisy(batch, variance)
         denoised = self.denoise(noisy, variance)

@@ -178,10 +178,13 @@ class Fit:
             loss = self.objective(self.forward, batch, noise)
         value = loss.item()
         if not torch.isfinite(loss):
-            progress = self.progress
+            step = self.progress.step + 1
+            where = f"the loss is {value} at step {step} of {self.progress.total}"
+            if step == 1:
+                raise NonFiniteLossError(f"{where}, before anything was learnt: look at the network and the images")
             raise NonFiniteLossError(
-                f"the loss is {value} at step {progress.step + 1} of {progress.total}, "
-                f"learning rate {self.optimizers.learning_rate:.3g}; try a smaller one, weight_decay or clip_norm"
+                f"{where}, learning rate {self.optimizers.learning_rate:.3g}; "
+                "try a smaller one, weight_decay or clip_norm"
             )
         loss.backward()
         self.optimizers.step()
@@ -253,6 +256,7 @@ class Fit:
                 "random": self.random_states if self.progress.step_of_epoch else [],
             }
         )
+        self.setting.observer.checkpoint_saved()
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Go on from what was kept."""

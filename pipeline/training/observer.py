@@ -19,6 +19,9 @@ class Observer(Protocol):
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """After an epoch, counted from 1."""
 
+    def checkpoint_saved(self) -> None:
+        """After what is done so far was kept."""
+
     def fit_finished(self) -> None:
         """After the last step, or when the fit breaks off."""
 
@@ -40,6 +43,10 @@ class Observers:
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         for member in self.members:
             member.epoch_finished(epoch, metrics)
+
+    def checkpoint_saved(self) -> None:
+        for member in self.members:
+            member.checkpoint_saved()
 
     def fit_finished(self) -> None:
         for member in self.members:

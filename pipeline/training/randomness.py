@@ -13,6 +13,9 @@ import torch
 
 from pipeline.errors import UserError
 
+LEAST_HELD_OUT = 20
+"""By fewer images than this networks can't be told apart."""
+
 
 def seed_of(*parts: object) -> int:
     """A 63-bit seed from anything that can be printed."""
@@ -27,10 +30,11 @@ def generator(device: torch.device, *parts: object) -> torch.Generator:
 def validation_split(train: range, share: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices for training and for validation, both sorted: the same for every seed, so that scores can be paired.
 
-    Raises `UserError` where nothing is left for training.
+    Of few images more than the share is held out: `LEAST_HELD_OUT`, or a fifth where that is less. Raises `UserError`
+    where nothing is left for training.
     """
     order = np.random.Generator(np.random.Philox(seed_of("validation"))).permutation(np.asarray(train))
-    held_out = max(1, round(share * len(train)))
+    held_out = max(1, round(share * len(train)), min(LEAST_HELD_OUT, len(train) // 5))
     if held_out >= len(train):
         raise UserError(
             f"data.validation: a share of {share:g} of {len(train)} training images leaves none to train on"

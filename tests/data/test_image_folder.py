@@ -46,7 +46,6 @@ def test_a_flat_folder_gives_every_tenth_image_to_the_test(tmp_path: Path) -> No
 
 
 def test_folders_are_classes_as_in_torchvisions_image_folder(tmp_path: Path) -> None:
-    import torch  # noqa: F401
 
     from pipeline.data import torchvision_shim  # noqa: F401
 
@@ -181,6 +180,16 @@ def test_a_cut_off_image_is_named(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_what_is_lost_or_mixed_is_noted(tmp_path: Path) -> None:
+    for k in range(20):
+        save(tmp_path / f"colour-{k:02}.png", k)
+    for k in range(2):
+        Image.fromarray(np.full((10, 12), 257 * k, np.uint16)).save(tmp_path / f"deep-{k}.png")
+    _, _, notes = read(tmp_path)
+    assert "2 of 22 images have 16 bits, of which 8 are kept." in notes
+    assert "2 of 22 images are grey: in three equal channels, each with noise of its own." in notes
+
+
 def test_lossy_files_are_noted(tmp_path: Path) -> None:
     for k in range(10):
         save(tmp_path / f"{k}.jpg", k)
@@ -209,3 +218,19 @@ def test_they_become_a_store_that_is_reused_until_they_change(tmp_path: Path, ca
     assert "has changed" in capsys.readouterr().out
     with pytest.raises(UserError, match="DATA=demo uses the bundled images and takes no IMAGES"):
         catalog.choose(Data(choice="demo", images=data.images), run, ["colour"])
+
+
+def test_every_tenth_image_of_each_class_is_a_test_image(tmp_path: Path) -> None:
+    for name, count in (("ants", 15), ("bees", 15), ("cats", 25)):
+        for k in range(count):
+            save(tmp_path / name / f"{k:02}.png", k)
+    splits, _, _ = read(tmp_path)
+    assert np.bincount(splits["test"].labels).tolist() == [1, 1, 2]
+
+
+def test_resizing_keeps_the_proportions(tmp_path: Path) -> None:
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, :20], wide[:, 40:] = 255, 255  # what is left and right of the middle is cut off
+    for k in range(10):
+        Image.fromarray(wide).save(tmp_path / f"{k}.png")
+    assert read(tmp_path, size=10, fit="resize")[0]["train"].images[0].mean() < 20

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data import source_code
 from pipeline.data.source_code import imported_from, imported_modules, module_digest
+from pipeline.errors import UserError
 from pipeline.sweeps import identity
 
 ORIGINAL = '"""Doc."""\n\ndef f(x):\n    """Doc."""\n    return x + 1  # comment\n'
@@ -57,7 +59,8 @@ def test_a_network_imported_with_dots_is_found(monkeypatch: pytest.MonkeyPatch, 
     table = tmp_path / "__init__.py"
     table.write_text("from .mine import Mine\nDENOISERS: dict[str, type] = {'mine': Mine}\n", encoding="utf-8")
     real = identity.module_file
-    monkeypatch.setattr(identity, "module_file", lambda name: table if name == identity.NETWORKS else real(name))
+    for module in (identity, source_code):
+        monkeypatch.setattr(module, "module_file", lambda name: table if name == identity.NETWORKS else real(name))
     assert identity.network_module(identity.DENOISING, "mine") == "pipeline.models.mine"
 
 
@@ -66,3 +69,33 @@ def test_networks_are_known_to_have_changed() -> None:
     now = module_digest(identity.module_file(name))[:16]
     code = {name: now, "pipeline.models.gone": "0" * 16, "pipeline.training.fit": "0" * 16}
     assert identity.networks_changed(json.dumps({"code": code})) == ["pipeline.models.gone"]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of models beside which other modules may lie."""
+    models = tmp_path / "pipeline" / "models"
+    models.mkdir(parents=True)
+    (models / "__init__.py").write_text("from pipeline.models.theirs import Theirs\n", encoding="utf-8")
+    (models / "theirs.py").write_text("class Theirs: ...\n", encoding="utf-8")
+    monkeypatch.setattr(source_code, "PACKAGE", tmp_path / "pipeline")
+    monkeypatch.setattr(source_code, "names_imported", source_code.names_imported.__wrapped__)
+    return tmp_path
+
+
+def test_what_a_network_imports_from_the_table_or_from_beside_the_package_is_followed(package: Path) -> None:
+    (package / "mylib").mkdir()
+    (package / "mylib" / "helper.py").write_text("import numpy\nACT = 1\n", encoding="utf-8")
+    mine = package / "pipeline" / "models" / "mine.py"
+    mine.write_text("from pipeline.models import Theirs\nfrom mylib.helper import ACT\n", encoding="utf-8")
+    found = source_code.imported_modules(["pipeline.models.mine"], ["pipeline.models"], leave_out="pipeline.models")
+    assert found == ["mylib.helper", "pipeline.models.mine", "pipeline.models.theirs"]
+    code = dict.fromkeys(found, "0" * 16) | {"pipeline.training.fit": "0" * 16}
+    assert identity.networks_changed(json.dumps({"code": code})) == found
+
+
+def test_a_module_that_is_no_python_is_named_with_its_line(package: Path) -> None:
+    mine = package / "pipeline" / "models" / "mine.py"
+    mine.write_text("class Mine:\n    def forward(self\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"mine\.py, line 2: '\(' was never closed"):
+        source_code.imported_modules(["pipeline.models.mine"], ["pipeline.models"])

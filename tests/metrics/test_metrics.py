@@ -19,9 +19,19 @@ from pipeline.metrics.classification import (
     brier_score,
     calibration_error,
     confusion_matrix,
+    ensemble_accuracy,
 )
 from pipeline.metrics.image import psnr, ssim
-from pipeline.metrics.statistics import bootstrap_interval, estimate, hill_index, holm, least_sign_flip_p, sign_flip_p
+from pipeline.metrics.statistics import (
+    Estimate,
+    Spread,
+    bootstrap_interval,
+    estimate,
+    hill_index,
+    holm,
+    least_sign_flip_p,
+    sign_flip_p,
+)
 
 
 @pytest.fixture
@@ -116,3 +126,29 @@ def test_the_hill_index_knows_heavy_tails_from_light_ones() -> None:
     assert hill_index(draws.standard_cauchy(20_000)) == pytest.approx(1, abs=0.1)
     assert hill_index(draws.standard_normal(20_000)) > 3
     assert hill_index(stats.t(3).rvs(20_000, random_state=draws)) == pytest.approx(3, abs=0.6)
+
+
+def test_an_adjusted_p_is_at_most_1() -> None:
+    assert holm([0.9, 0.6, 0.5]) == [1, 1, 1]
+
+
+def test_networks_together_are_their_mean_probability_not_their_mean_logit() -> None:
+    sure, unsure = np.array([[30.0, 0.0, 0.0]], np.float32), np.array([[0.0, 2.0, 0.0]], np.float32)
+    # Probabilities: (1, 0, 0) and twice (0.11, 0.79, 0.11): together the second class, though its logits sum up to 4.
+    assert ensemble_accuracy([sure, unsure, unsure], np.array([1], np.uint8)) == 1
+    assert ensemble_accuracy([sure, unsure, unsure], np.array([0], np.uint8)) == 0
+
+
+def test_the_spread_of_a_share_is_in_percent_too() -> None:
+    assert Estimate(0.9778, 0.0123, 5).text(2, "%") == "97.78 ± 1.23 % (n = 5)"
+
+
+def test_the_hill_index_does_not_depend_on_where_the_values_lie() -> None:
+    values = np.random.default_rng(0).standard_cauchy(20_000)
+    assert hill_index(values) == pytest.approx(hill_index(values + 1000))
+    assert hill_index([0, 0, 0, 0, 1, 2, 4, 8.0]) == pytest.approx(1 / np.mean(np.log([8 / 2, 4 / 2])), rel=0.5)
+
+
+def test_times_have_a_range_and_no_interval() -> None:
+    assert Spread.of([17.6, 4.9, 40.12]).text() == "20.9 s (4.9–40.1)"
+    assert Spread.of([17.64]).text() == "17.6 s"

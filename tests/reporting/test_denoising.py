@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.reporting.denoising import comparisons, cross_matrix, denoising_results, least_p
+from pipeline.config import PROJECT_ROOT, Config, Data, ImageFolder
+from pipeline.reporting.denoising import (
+    Trained,
+    comparisons,
+    cross_matrix,
+    denoising_results,
+    least_p,
+    per_image,
+    trained_networks,
+)
+from pipeline.reporting.selection import sweep_in_words
+from pipeline.stages.report import report_folder
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
@@ -121,3 +136,40 @@ def test_a_network_for_all_variances_has_a_row_at_each_told_and_blind() -> None:
     assert len(results) == 3 + 2 + 2
     alone = denoising_results([RUNS[-1]], [0.5])
     assert alone["variance"].tolist() == [0.5, 0.5], "those that were asked for, not all that were ever measured"
+
+
+def test_images_of_a_network_that_was_not_told_are_its_blind_ones() -> None:
+    scores = pd.DataFrame(
+        {"image": [7], "label": [1], "psnr": [30.0], "ssim": [0.9], "psnr_blind": [20.0], "ssim_blind": [0.5]}
+    )
+    results = pd.DataFrame(
+        {"model": model, "variance": 0.1, "seed": 0, "trained": True, "run_id": "r"} for model in ("net", "net (blind)")
+    )
+    found = per_image(results, Mock(table=lambda *_: scores)).set_index("model")
+    assert found["psnr"].to_dict() == {"net": 30, "net (blind)": 20}
+    assert found["ssim"].to_dict() == {"net": 0.9, "net (blind)": 0.5}
+
+
+def test_how_networks_were_trained_is_told_once_a_network() -> None:
+    how = {"settings": '{"width": 8}', "batch_size": "32", "optimizer": "muon"}
+    runs = [replace(one, params={**one.params, **how, "steps": steps}) for one, steps in zip(RUNS, "3340", strict=True)]
+    (found,) = trained_networks(runs)
+    assert found == Trained("residual", "width 8", "5", "3–4", "32", "muon"), "what has no steps is not trained"
+
+
+def test_a_sweep_is_told_by_variances_networks_and_seeds() -> None:
+    summary = RunRecord("s", "summary", {}, {}, {keys.VARIANCES: "0.01 0.1"}, "FINISHED", 0)
+    assert sweep_in_words(summary, RUNS) == "σ² 0.01, 0.1: conditional, residual, seeds 0, 1"
+
+
+@pytest.mark.parametrize(
+    ("data", "folder"),
+    [
+        (Data(choice="full"), "output"),
+        (Data(choice="demo"), "output/demo"),
+        (Data(choice="full", denoise="mnist"), "output/mnist"),
+        (Data(choice="full", images=ImageFolder(folder=Path("scans"))), "output/images-scans-"),
+    ],
+)
+def test_reports_on_other_data_do_not_replace_each_other(data: Data, folder: str) -> None:
+    assert f"{report_folder(Config(data=data))}/".startswith(str(PROJECT_ROOT / "reports" / folder))

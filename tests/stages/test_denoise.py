@@ -15,6 +15,7 @@ from pipeline.__main__ import main
 from pipeline.data.picture import Picture, read_picture
 from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
+from pipeline.models import DENOISERS
 from pipeline.models.classical import LinearFilter
 from pipeline.stages.denoise import nearest, variance_seen
 from pipeline.sweeps import identity
@@ -120,12 +121,13 @@ def test_blind_estimates_the_noise_and_uses_the_network_for_all(
     assert f"variance {found} estimated; autoencoder for 0.1, the nearest: expect blur, " in capsys.readouterr().out
 
 
-def test_a_network_whose_code_has_changed_since_is_named(
+def test_a_network_whose_code_has_changed_since_is_used_as_it_was_exported(
     trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [str(photos / "noisy" / "colour.png"), f"--out={photos / 'out'}", f"--run.home={trained_home}"]
     assert main(["denoise", *arguments]) == 0
     assert "changed since" not in capsys.readouterr().out
+    before = read_picture(photos / "out" / "colour.png").pixels
     digest = identity.module_digest
     monkeypatch.setattr(
         identity, "module_digest", lambda file: "0" * 64 if file.name == "residual.py" else digest(file)
@@ -133,7 +135,41 @@ def test_a_network_whose_code_has_changed_since_is_named(
     assert main(["denoise", *arguments]) == 0
     notice = capsys.readouterr().out.splitlines()[0]
     assert notice.startswith("denoise   models.residual changed since models:/demo-patches-denoiser@champion")
-    assert notice.endswith(" was trained; make sweep trains it again")
+    assert notice.endswith(" was trained: it is used as exported then")
+    # Told nothing, it goes by its own estimate, and computes in float32.
+    assert np.abs(read_picture(photos / "out" / "colour.png").pixels - before).max() < 0.1
+
+    monkeypatch.setattr(identity, "module_digest", digest)
+    one = [*arguments, "--model=autoencoder", "--variance=0.01"]
+    assert main(["denoise", *one]) == 0
+    before = read_picture(photos / "out" / "colour.png").pixels
+    monkeypatch.delitem(DENOISERS, "autoencoder")
+    capsys.readouterr()
+    assert main(["denoise", *one]) == 0
+    assert capsys.readouterr().out.startswith("denoise   the code changed since models:/demo-patches-denoiser-0.01@")
+    assert np.abs(read_picture(photos / "out" / "colour.png").pixels - before).max() < 0.02
+
+
+def test_what_can_not_be_read_does_not_keep_the_others_from_being_denoised(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "noisy" / "broken.png").write_bytes(b"no image")
+    assert main(["denoise", str(photos / "noisy"), f"--out={photos / 'out'}", f"--run.home={trained_home}"]) == 2
+    printed = capsys.readouterr()
+    assert "broken.png: not an image" in printed.err
+    assert "1 of 4 images could not be denoised; what is wrong is said above" in printed.err
+    assert len(list((photos / "out").rglob("*.png"))) == 3
+    assert "denoise   3 images written to" in printed.out
+
+
+def test_of_several_images_in_a_file_the_first_is_denoised_and_that_is_said(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages = [Image.fromarray(photograph()) for _ in range(4)]
+    pages[0].save(photos / "pages.tif", save_all=True, append_images=pages[1:])
+    arguments = [str(photos / "pages.tif"), f"--out={photos / 'out'}", "--variance=0.01", f"--run.home={trained_home}"]
+    assert main(["denoise", *arguments]) == 0
+    assert "pages.tif: 110×75, colour, the first of 4 in the file; " in capsys.readouterr().out
 
 
 def test_without_a_model_for_ones_own_images_the_command_for_these_is_named(
@@ -149,7 +185,7 @@ def test_without_a_model_for_ones_own_images_the_command_for_these_is_named(
     ("arguments", "message"),
     [
         ([], "nothing to denoise; name images or folders"),
-        (["noisy"], "say which folder the denoised images go into: --out folder"),
+        (["noisy"], "say which folder the denoised images go into: OUT=folder"),
         (["nowhere.png", "--out=out"], "nowhere.png: no such file or folder"),
         (["clean/grey.png", "--out=clean"], "would be written over; give another folder"),
         (["noisy", "--out=clean", "--clean=clean"], "would be written over; give another folder"),

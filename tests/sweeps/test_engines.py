@@ -22,10 +22,12 @@ from rich.console import Console
 from pipeline.config import Config, Run
 from pipeline.console import Board
 from pipeline.data.store import ImageStore
+from pipeline.errors import UserError
 from pipeline.stages.trials import estimate, followed
+from pipeline.sweeps import attempt
 from pipeline.sweeps.attempt import Outcome
 from pipeline.sweeps.engines import at_once, cores, number_of_jobs
-from pipeline.sweeps.locks import close_abandoned, locked, owner, working_elsewhere
+from pipeline.sweeps.locks import LockedError, close_abandoned, locked, owner, working_elsewhere
 from pipeline.sweeps.plan import Planned, denoising_trials
 from pipeline.sweeps.trial import Site
 from pipeline.tracking import keys
@@ -229,7 +231,7 @@ def test_a_signal_ends_every_process_and_run_at_once(home: Path) -> None:
     assert set(statuses) == {"FINISHED", "KILLED"}
     assert list((home / ".cache" / "trials").glob("*/*/checkpoint.pt")), "what was done is kept"
     plan = run_pipeline(*SWEEP, FOUR, "--sweep.training.epochs=50", f"--run.home={home}", "--dry-run")
-    assert re.search(r"resume \(run \w+, broken off after \d+ epochs\)", plan.stdout)
+    assert re.search(r"resume \(run \w+, broken off in epoch \d+\)", plan.stdout)
 
 
 @pytest.mark.slow
@@ -246,3 +248,18 @@ def test_workers_end_with_the_process_that_started_them(home: Path) -> None:
     # Whatever is asked for next, nothing stays RUNNING.
     assert run_pipeline(*SWEEP, "--sweep.variances=0.3", f"--run.home={home}").returncode == 0
     assert {run.status for run in all_runs(home)} == {"FINISHED", "KILLED"}
+
+
+def test_a_trial_that_another_command_is_at_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(error: Exception):  # type: ignore[no-untyped-def]
+        def run_trial(*_: object) -> None:
+            raise error
+
+        return run_trial
+
+    planned = Mock(identity=Mock(fingerprint="f"))
+    monkeypatch.setattr(attempt, "run_trial", raising(LockedError("another process is at it")))
+    assert attempt.attempt(planned, Mock(), Mock(), Mock()) == attempt.Outcome("f", "another process is at it")
+    monkeypatch.setattr(attempt, "run_trial", raising(UserError("no such thing")))
+    with pytest.raises(UserError, match="no such thing"):
+        attempt.attempt(planned, Mock(), Mock(), Mock())

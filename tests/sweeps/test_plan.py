@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from pipeline.config import Augmentation, Classify, Config, Data, DenoisingTraining, Run, Sweep, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
+from pipeline.sweeps import trial as trial_module
 from pipeline.sweeps.identity import CLASSIFICATION, DENOISING, Identity, code_of, identify, network_module
-from pipeline.sweeps.locks import owner
-from pipeline.sweeps.plan import Planned, classification_trials, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.sweeps.locks import owner, trials_folder
+from pipeline.sweeps.plan import Planned, Runs, classification_trials, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.sweeps.trial import Site, run_trial
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
-from pipeline.tracking.store import open_store
+from pipeline.tracking.store import RunRecord, open_store
 from pipeline.trials import variance_text
 
 CONFIG = Config(sweep=Sweep(variances=(0.01, 0.1), seeds=(0, 1), models=("autoencoder",), baselines=("noisy",)))
@@ -189,7 +193,70 @@ def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patch
         "run (run ID failed before: ValueError: a bug)",
         "run (new)",
     ]
-    assert seconds_left(planned) == pytest.approx(3 * planned[1].seconds)
+    seconds, unknown = seconds_left(planned)
+    assert seconds == pytest.approx(3 * planned[1].seconds)
+    assert unknown == 0
     again = plan(trials, patches, store, experiment, replace(run, force=True))
     assert again[0].what == "run (again, as asked)"
     assert again[0].superseded == {planned[0].run.run_id}
+
+
+def test_the_same_trial_on_other_images_is_another(patches: ImageStore) -> None:
+    trial = denoising_trials(Config(), patches)[0]
+    other = Mock(manifest=replace(patches.manifest, digest="e" * 64))
+    assert identify(trial, other).fingerprint != identify(trial, patches).fingerprint
+    assert "pipeline.metrics.image" in code_of(DENOISING, "autoencoder")
+    assert "pipeline.metrics.classification" in code_of(CLASSIFICATION, "cnn")
+
+
+def test_what_began_in_another_home_is_not_gone_on_with_here() -> None:
+    run = RunRecord("r", "n", {}, {}, {keys.FINGERPRINT: "f", keys.OWNER: "another"}, "KILLED", 0)
+    assert Runs([run], "mine").unfinished == {}
+    assert Runs([run], "another").unfinished == {"f": run}
+
+
+def test_of_several_finished_runs_of_a_trial_the_newest_counts(patches: ImageStore, home: Path) -> None:
+    run = Run(home=home)
+    store = open_store(run)
+    experiment = store.experiment("e", patches.manifest.digest, "")
+    trial = denoising_trials(Config(), patches)[0]
+    identity = identify(trial, patches)
+    for _ in range(2):
+        tags = {keys.IDENTITY: identity.text, keys.OWNER: owner(run)}
+        with recording(store, experiment, "", keys.KIND_TRIAL, identity.fingerprint, tags) as recorder:
+            time.sleep(0.01)  # runs are ordered by the millisecond they end in
+    (planned,) = plan([trial], patches, store, experiment, run)
+    assert planned.run is not None
+    assert planned.run.run_id == recorder.run_id
+
+
+def test_only_what_began_here_with_the_same_arithmetic_is_resumed(
+    patches: ImageStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(home=home, device="cpu")
+    store = open_store(run)
+    experiment = store.experiment("e", patches.manifest.digest, "")
+    (trial,) = denoising_trials(Config(sweep=Sweep(variances=(0.01,), models=("autoencoder",), baselines=())), patches)
+    identity = identify(trial, patches)
+    tags = {keys.PLACE: f"{owner(run)} cpu float8", keys.OWNER: owner(run), keys.IDENTITY: identity.text}
+    with (
+        pytest.raises(KeyboardInterrupt),
+        recording(store, experiment, "r", keys.KIND_TRIAL, identity.fingerprint, tags),
+    ):
+        raise KeyboardInterrupt
+    for precision in ("float32", "bfloat16"):
+        stale = trials_folder(run) / identity.fingerprint / f"cpu-{precision}" / "checkpoint.pt"
+        stale.parent.mkdir(parents=True)
+        stale.touch()
+    found = []
+
+    def train(_trial, _images, _device, _observer, checkpoints, _steps):  # type: ignore[no-untyped-def]
+        found.append(checkpoints.folder.exists())
+        raise ValueError("enough")
+
+    monkeypatch.setattr(trial_module, "train_denoiser", train)
+    site = Site(patches.folder, patches.manifest.digest, experiment, owner(run), run, {})
+    with pytest.raises(ValueError, match="enough"):
+        run_trial(Planned(trial, identity, None, ""), site, patches, store, [])
+    assert len(store.of_trial(experiment, identity.fingerprint)) == 2, "a run of its own"
+    assert found == [False], "a checkpoint of a run that is gone is none"

@@ -161,7 +161,8 @@ def test_a_denoiser_takes_any_size_and_a_classifier_its_own(
             torch.nn.init.normal_(parameter, std=0.1)  # a U-Net and its attention begin with layers of zeros
     experiment = store.experiment("models", "d" * 64, "what it holds")
     with recording(store, experiment, "a run", keys.KIND_TRIAL, "f", {}) as recorder:
-        recorder.model(network, "denoiser", torch.rand(2, 3, 32, 32), any_size=True)
+        example = torch.rand(2, 3, 32, 32).to(memory_format=torch.channels_last)  # as batches are
+        recorder.model(network, "denoiser", example, any_size=True)
         recorder.model(TutorialNet(), "classifier", torch.rand(2, 1, 28, 28))
     models = {one.name: f"models:/{one.model_id}" for one in store.client.search_logged_models([experiment])}
     denoiser, classifier = (mlflow.pyfunc.load_model(models[name]) for name in ("denoiser", "classifier"))
@@ -205,3 +206,14 @@ def test_trials_in_processes_are_registered_and_reuse_registers_nothing(home: Pa
     assert "champion" not in second.stdout
     mlflow_store = open_store(Run(home=home))
     assert len(registry.models_of(mlflow_store, keys.KIND_CLASSIFIER, "demo-digits")) == 2
+
+
+def test_of_denoisers_for_a_span_the_wider_comes_first() -> None:
+    def version(least: float, greatest: float, figure: float) -> Version:
+        tags = {keys.LEAST_VARIANCE: str(least), keys.GREATEST_VARIANCE: str(greatest), keys.FIGURE: str(figure)}
+        return Version("n", "1", "r", (), tags)
+
+    wide, narrow, better = version(0.001, 1, 25), version(0.01, 0.1, 30), version(0.001, 1, 26)
+    assert max([wide, narrow], key=lambda one: one.rank) is wide, "figures at different variances differ"
+    assert max([wide, better], key=lambda one: one.rank) is better
+    assert max([version(0.1, 0.1, 20), version(0.1, 0.1, 21)], key=lambda one: one.rank).tags[keys.FIGURE] == "21"

@@ -102,7 +102,7 @@ def test_the_seconds_of_a_run_are_those_of_all_its_processes(store: TrackingStor
     (killed,) = store.of_trial(experiment, "f" * 64)
     with recording(store, experiment, "a run", keys.KIND_TRIAL, "f" * 64, {}, resume=killed.run_id) as recorder:
         recorder.started -= 500
-        recorder.epoch_finished(1, {"train/loss": 1.0})  # what a process that is killed has told
+        recorder.checkpoint_saved()  # what a process that is killed has told
     (run,) = store.finished(experiment, keys.KIND_TRIAL)
     assert 1500 < run.metrics[keys.TOTAL_SECONDS] < 1600
     assert 1500 < float(run.tags[keys.SPENT]) <= run.metrics[keys.TOTAL_SECONDS]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pipeline.config import Training
-from pipeline.errors import UserError
+from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import order_gradients
 from pipeline.training.checkpoint import FILE, Checkpoints
+from pipeline.training.classification import predict
+from pipeline.training.denoising import Denoiser
 from pipeline.training.fit import Setting, fit
 from pipeline.training.muon import Muon
 from pipeline.training.optimizers import Optimizers, inner_weights
@@ -26,6 +30,7 @@ class Silent:
 
     def __init__(self) -> None:
         self.epochs: list[int] = []
+        self.saved = 0
 
     def fit_started(self, steps: int, done: int, batch_size: int) -> None:
         self.total, self.done = steps, done
@@ -35,6 +40,9 @@ class Silent:
 
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.epochs.append(epoch)
+
+    def checkpoint_saved(self) -> None:
+        self.saved += 1
 
     def fit_finished(self) -> None:
         """Nothing to end."""
@@ -136,6 +144,12 @@ def test_a_training_broken_off_while_it_is_validated_ends_with_the_same_bits(tmp
     resumed, observer = trained(training, checkpoints)
     assert (observer.done, observer.epochs) == (7, [1, 2]), "the epoch that was not validated is validated now"
     assert same_bits(resumed, undisturbed)
+
+
+def test_an_observer_hears_of_every_checkpoint(tmp_path: Path) -> None:
+    checkpoints = Mock(wraps=Checkpoints(tmp_path, every_seconds=60), due=False)
+    _, observer = trained(Training(epochs=3, batch_size=10), checkpoints)
+    assert observer.saved == checkpoints.save.call_count >= 3
 
 
 def test_a_checkpoint_that_was_being_written_does_not_replace_the_last(tmp_path: Path) -> None:
@@ -361,3 +375,118 @@ def test_the_optimizers_learn() -> None:
 
         trained(Training(epochs=30, batch_size=10, optimizer=optimizer, learning_rate=0.02), objective=watched)  # type: ignore[arg-type]
         assert sum(losses[-7:]) < 0.6 * sum(losses[1:8]), optimizer
+
+
+class Modes(nn.Module):
+    """Notes in which mode it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 3)
+        self.seen: list[bool] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(self.training)
+        return self.layer(images.flatten(1))
+
+
+def test_every_epoch_is_trained_in_training_mode_whatever_validation_leaves() -> None:
+    model = Modes()
+    fit(
+        model,
+        some_batches(),
+        lambda net, batch, _: F.cross_entropy(net(batch.images), batch.labels),
+        lambda net: net.eval() and {},
+        Training(epochs=3, batch_size=10),
+        0,
+        Setting(torch.float32, Silent()),
+    )
+    assert model.seen == [True] * 22
+    assert not model.training
+
+
+def test_networks_are_measured_in_evaluation_mode() -> None:
+    model = Modes().train()
+    predict(model, some_batches(), torch.float32)
+    assert set(model.seen) == {False}
+    blurring = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5)).train()
+    Denoiser(blurring, False, False, "d", torch.float32).denoise(torch.rand(2, 1, 8, 8), 0.1)
+    assert not blurring.training
+
+
+def test_the_average_is_also_of_the_running_statistics() -> None:
+    model, means = network(), []
+
+    def watched(net: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        loss = noisy_loss(net, batch, generator)
+        means.append(net[1].running_mean.clone())  # type: ignore[index]
+        return loss
+
+    training = Training(steps=4, batch_size=10, ema=0.5)
+    fit(model, some_batches(), watched, lambda _: {}, training, 0, Setting(torch.float32, Silent()))
+    average = means[1]  # the first is the warm-up's
+    for mean in means[2:]:
+        average = 0.5 * average + 0.5 * mean
+    torch.testing.assert_close(model[1].running_mean, average)
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_steps() -> None:
+    losses: list[float] = []
+
+    def watched(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        loss = noisy_loss(model, batch, generator)
+        losses.append(loss.item())
+        return loss
+
+    class Listening(Silent):
+        def epoch_finished(self, epoch: int, metrics) -> None:  # type: ignore[no-untyped-def, override]
+            told.append(metrics["train/loss"])
+
+    told: list[float] = []
+    fit(
+        network(),
+        some_batches(),
+        watched,
+        lambda _: {},
+        Training(epochs=2, batch_size=10),
+        0,
+        Setting(torch.float32, Listening()),
+    )
+    assert told == pytest.approx([sum(losses[1:8]) / 7, sum(losses[8:]) / 7])
+
+
+def test_noise_and_dropout_are_drawn_anew_every_epoch() -> None:
+    noise, dropped = [], []
+
+    def watched(model: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        noise.append(torch.randn(3, generator=generator))
+        dropped.append(torch.rand(3))
+        return noisy_loss(model, batch, generator)
+
+    fit(
+        network(),
+        some_batches(),
+        watched,
+        lambda _: {},
+        Training(epochs=3, batch_size=10),
+        0,
+        Setting(torch.float32, Silent()),
+    )
+    for drawn in (noise, dropped):
+        assert len({tuple(one.tolist()) for one in drawn[1:]}) == 21
+
+
+def test_weights_that_end_not_finite_are_no_result() -> None:
+    def overflows(model: nn.Module, batch: Batch, _: torch.Generator) -> torch.Tensor:
+        return model(batch.images.flatten(1)).sum() * 1e38
+
+    with pytest.raises(NonFiniteLossError, match="the weights are not finite after step 1, the last"):
+        fit(
+            nn.Linear(64, 3),
+            some_batches(),
+            overflows,
+            lambda _: {},
+            Training(steps=1, batch_size=10, optimizer="sgd", learning_rate=1e9),
+            0,
+            Setting(torch.float32, Silent()),
+        )

@@ -7,17 +7,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from pipeline.config import Augmentation, DenoisingTraining, Run, Training
 from pipeline.data.store import ImageStore
 from pipeline.errors import NonFiniteLossError, UserError
+from pipeline.metrics.classification import accuracy
 from pipeline.models import DENOISERS
 from pipeline.training import batches as batches_module
+from pipeline.training import classification as classification_module
+from pipeline.training import denoising as denoising_module
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import split_batches
-from pipeline.training.classification import train_classifier
-from pipeline.training.denoising import log_uniform, train_denoiser
+from pipeline.training.classification import channel_statistics, digit_batches, train_classifier
+from pipeline.training.denoising import Denoiser, averages, log_uniform, train_denoiser
 from pipeline.training.device import choose_device
 from pipeline.training.fit import Setting, fit
 from pipeline.training.observer import Observers
@@ -44,6 +48,9 @@ class Notes:
 
     def epoch_finished(self, epoch: int, metrics: Mapping[str, float]) -> None:
         self.epochs.append((epoch, dict(metrics)))
+
+    def checkpoint_saved(self) -> None:
+        """Nothing to keep."""
 
     def fit_finished(self) -> None:
         self.ended = True
@@ -209,9 +216,14 @@ def test_the_three_parts_of_a_trial_share_no_image(digits: ImageStore) -> None:
 
 
 def test_a_validation_split_is_a_share_of_the_training_images() -> None:
-    train, validation = validation_split(range(100, 200), 0.1)
-    assert len(validation) == 10
-    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(100, 200))
+    train, validation = validation_split(range(100, 600), 0.1)
+    assert len(validation) == 50
+    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(100, 600))
+
+
+@pytest.mark.parametrize(("images", "held_out"), [(1000, 20), (100, 20), (40, 8), (4, 1)])
+def test_of_few_images_more_than_the_share_is_held_out(images: int, held_out: int) -> None:
+    assert len(validation_split(range(images), 0.02)[1]) == held_out
 
 
 def test_a_validation_split_that_leaves_nothing_to_train_on_is_refused() -> None:
@@ -277,3 +289,103 @@ def test_what_is_fitted_at_once_beats_its_input_by_far(model: str, patches: Imag
     assert result.metrics["val/psnr"] > 20, "for choosing among models"
     assert result.parameters == 0
     assert ("tuned_strength" in result.metrics) == (model != "linear")
+
+
+def test_augmentation_and_label_smoothing_reach_the_loss(digits: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Augmentation] = []
+    smoothing: list[float] = []
+    cross_entropy = F.cross_entropy
+
+    def noted(images: torch.Tensor, limits: Augmentation, generator: torch.Generator) -> torch.Tensor:
+        seen.append(limits)
+        return images
+
+    def loss(*args: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        smoothing.append(label_smoothing)
+        return cross_entropy(*args, label_smoothing=label_smoothing)
+
+    monkeypatch.setattr(classification_module, "augmented", noted)
+    monkeypatch.setattr(classification_module.F, "cross_entropy", loss)
+    short = Training(steps=1, batch_size=8)
+    train_classifier(classification(training=short), digits, CPU, Notes())
+    assert not seen
+    assert set(smoothing) == {0.0}
+    turned = Augmentation(rotation=10)
+    train_classifier(classification(training=short, augmentation=turned, label_smoothing=0.2), digits, CPU, Notes())
+    assert set(seen) == {turned}
+    assert smoothing.count(0.2) == 2, "the warm-up and the step"
+
+
+def test_a_classifier_is_watched_on_the_validation_images(digits: ImageStore) -> None:
+    notes = Notes()
+    trial = classification(training=Training(epochs=2, batch_size=32, learning_rate=0.01, precision="float32"))
+    result = train_classifier(trial, digits, CPU, notes)
+    _, held_out = validation_split(digits.split("train"), trial.validation)
+    images = torch.from_numpy(digits.images)[held_out].float() / 255
+    labels = torch.from_numpy(digits.labels)[held_out].long()
+    with torch.no_grad():
+        logits = result.model.eval()(images)
+    last = notes.epochs[-1][1]
+    assert last["val/loss"] == pytest.approx(F.cross_entropy(logits, labels).item(), abs=1e-4)
+    assert last["val/accuracy"] == pytest.approx(accuracy(logits, labels))
+
+
+def test_the_three_parts_of_the_digits_share_no_image(digits: ImageStore) -> None:
+    parts = digit_batches(digits, classification(), CPU)
+    learnt, held_out = (set(parts[name].indices.tolist()) for name in ("train", "validation"))
+    assert (len(learnt), len(held_out), len(parts["test"].indices)) == (1293, 144, 360)
+    assert not learnt & held_out
+    test = next(iter(parts["test"].in_order()))
+    assert torch.equal(test.labels, torch.from_numpy(digits.labels[1437 : 1437 + len(test.labels)]).long())
+
+
+def test_a_denoiser_is_watched_on_the_validation_images(patches: ImageStore) -> None:
+    notes, trial = Notes(), denoising(training=DenoisingTraining(epochs=1, precision="float32"))
+    result = train_denoiser(trial, patches, CPU, notes)
+    denoiser = replace(Denoiser.build(trial, patches, CPU), model=result.model)
+    held_out = split_batches(patches, trial, CPU)["validation"]
+    expected = averages(denoiser.scores(held_out, trial.variance))
+    found = {name.removeprefix("val/"): one for name, one in notes.epochs[-1][1].items() if name.startswith("val/")}
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["noisy", "linear"])
+def test_what_is_not_trained_is_chosen_by_the_validation_images(model: str, patches: ImageStore) -> None:
+    trial = denoising(model=model, settings={})
+    result = train_denoiser(trial, patches, CPU, Notes())
+    denoiser = replace(Denoiser.build(trial, patches, CPU), model=result.model)
+    scores = denoiser.scores(split_batches(patches, trial, CPU)["validation"], trial.variance)
+    assert result.metrics["val/psnr"] == pytest.approx(averages(scores)["psnr"], abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["linear", "tv"])
+def test_what_is_fitted_at_once_never_sees_a_test_image(
+    model: str, patches: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    fitting = denoising_module.fit_at_once
+
+    def watched(network, batches, *rest):  # type: ignore[no-untyped-def]
+        seen.extend(batches.indices.tolist())
+        return fitting(network, batches, *rest)
+
+    monkeypatch.setattr(denoising_module, "fit_at_once", watched)
+    trial = denoising(model=model, settings={})
+    train_denoiser(trial, patches, CPU, Notes())
+    part = "train" if model == "linear" else "validation"
+    assert seen == split_batches(patches, trial, CPU)[part].indices.tolist()
+
+
+def test_channel_statistics_are_mean_and_standard_deviation(digits: ImageStore) -> None:
+    batches = digit_batches(digits, classification(), CPU)["train"]
+    mean, std = channel_statistics(batches)
+    pixels = batches.images[batches.indices].double() / 255
+    assert mean == pytest.approx([pixels.mean().item()])
+    assert std == pytest.approx([pixels.std(correction=0).item()])
+
+
+def test_validation_images_are_drawn_from_all_over_the_training_images() -> None:
+    _, held_out = validation_split(range(1000), 0.1)
+    assert held_out.float().mean() == pytest.approx(500, abs=100)
+    assert held_out.min() < 100
+    assert held_out.max() >= 900
