@@ -368,3 +368,11 @@ def test_fashion_under_mnists_name_is_doubted(tmp_path: Path, caplog: pytest.Log
     file.write_bytes(written(labels[:500], pixels[:500], Writing()))
     read_digits(file)
     assert "may not be MNIST: its mean pixel is 73 of 255, where MNIST's is 33 and Fashion-MNIST's 73" in caplog.text
+
+
+def test_label_10_past_the_sample_is_refused(tmp_path: Path) -> None:
+    text = rows_of(2000).splitlines()
+    text[1800] = "10" + text[1800][1:]
+    (tmp_path / "digits.csv").write_text("\n".join(text))
+    with pytest.raises(UserError, match="line 1801, column 1: found '10'; expected a label"):
+        read_digits(tmp_path / "digits.csv")

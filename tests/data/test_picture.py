@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from pipeline.data.files import write_whole
-from pipeline.data.picture import find_pictures, read_picture, written_here
+from pipeline.data.picture import Picture, find_pictures, read_picture, written_here
 from pipeline.errors import UserError
 
 KINDS = {"grey": 1, "grey with alpha": 2, "colour": 3, "colour with alpha": 4}
@@ -135,3 +135,18 @@ def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
     reader.join(timeout=10)
     assert received == [b"content"]
     assert pipe.is_fifo()
+
+
+def test_a_cameras_rotation_is_applied_to_a_picture(tmp_path: Path) -> None:
+    samples = samples_of(3, 8)
+    exif = Image.Exif()
+    exif[0x0112] = 8  # to be shown turned by 90° counter-clockwise
+    Image.fromarray(np.rot90(samples, k=-1).copy()).save(tmp_path / "a.png", exif=exif)
+    picture = read_picture(tmp_path / "a.png")
+    assert np.array_equal(np.rint(picture.pixels * 255), samples.transpose(2, 0, 1))
+
+
+def test_pixels_are_rounded_to_the_nearest(tmp_path: Path) -> None:
+    picture = Picture(np.zeros((1, 1, 4), np.float32), None, 8, None)
+    wished = np.array([[[0.6, 1.4, 254.7, 400]]], np.float32) / 255
+    assert np.rint(picture.with_pixels(wished).pixels * 255).tolist() == [[[1, 1, 255, 255]]]

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from pipeline.config import PROJECT_ROOT
 from pipeline.data import store
 from pipeline.data.files import SourceFile, clean_up, state_of
+from pipeline.data.mnist_doubts import DOUBTED, doubted_in
 from pipeline.data.store import Images, ImageStore, write_store
 from pipeline.errors import UserError
 
@@ -232,3 +234,18 @@ def test_a_source_has_changed_when_its_bytes_may_have(tmp_path: Path) -> None:
     assert source.changed
     file.unlink()
     assert not source.changed, "a file that is gone says nothing against the store made from it"
+
+
+def test_the_first_label_without_a_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="label 3; there are 3 classes"):
+        written(tmp_path / "images", Images(some_images(1).images, np.array([3], np.uint8)), some_images(5))
+
+
+def test_doubts_are_about_mnists_test_images_alone() -> None:
+    labels = np.full(70_000, 9, np.uint8)
+    for index, label in DOUBTED.items():
+        labels[60_000 + index] = label
+    store = Mock(manifest=Mock(splits={"test": [60_000, 70_000]}), labels=labels)
+    assert doubted_in(store) == set(DOUBTED)
+    labels[60_947] += 1
+    assert doubted_in(store) == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,14 @@ from pipeline.models import DENOISERS, classical
 from pipeline.models.classical import LinearFilter, NonLocalMeans, TotalVariation, Wavelet
 from pipeline.models.denoisers import Autoencoder
 from pipeline.models.noise_level import immerkaer
-from pipeline.models.residual import DATA_STD, ConditionalDenoiser, GatedBlock, ResidualDenoiser, WindowAttention
+from pipeline.models.residual import (
+    DATA_STD,
+    ConditionalDenoiser,
+    GatedBlock,
+    ResidualDenoiser,
+    WindowAttention,
+    preconditioned,
+)
 
 
 @pytest.fixture
@@ -165,3 +174,34 @@ def test_the_strength_tuned_is_the_best_there_is(method: type, clean: torch.Tens
     model.strength = found
     gain = psnr(model(noisy).clamp(0, 1), clean) - psnr(noisy.clamp(0, 1), clean)
     assert gain.mean() > 4
+
+
+def test_a_network_around_the_estimate_meets_and_makes_unit_variance() -> None:
+    """Karras et al. 2022, table 1: c_in = 1/√(σ² + σ_d²), c_out = σσ_d/√(σ² + σ_d²)."""
+    seen: list[torch.Tensor] = []
+
+    def inner(inputs: torch.Tensor) -> torch.Tensor:
+        seen.append(inputs)
+        return target
+
+    random = torch.Generator().manual_seed(0)
+    for variance in (0.001, 0.05, 0.5):
+        clean = 0.5 + DATA_STD * torch.randn(64, 1, 32, 32, generator=random)
+        noisy = clean + variance**0.5 * torch.randn(clean.shape, generator=random)
+        target = torch.zeros_like(noisy)
+        estimate = preconditioned(noisy, torch.tensor(variance), inner)  # type: ignore[arg-type]
+        assert seen[-1].std().item() == pytest.approx(1, abs=0.02)
+        target = torch.ones_like(noisy)
+        scale = (preconditioned(noisy, torch.tensor(variance), inner) - estimate).mean()  # type: ignore[arg-type]
+        assert ((clean - estimate) / scale).std().item() == pytest.approx(1, abs=0.02)
+        extra = torch.full((64, 1, 32, 32), 3.0)
+        preconditioned(noisy, torch.tensor(variance), inner, extra)  # type: ignore[arg-type]
+        assert torch.equal(seen[-1][:, 1:], extra)
+
+
+def test_a_conditional_network_is_told_the_logarithm_of_sigma() -> None:
+    model, seen = ConditionalDenoiser(widths=(8, 8, 8)), []
+    model.unet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, -1, 0, 0]))
+    model(torch.rand(3, 3, 8, 8), torch.tensor([0.0025, 0.025, 0.25]))
+    steps = seen[0].diff()
+    assert steps.tolist() == pytest.approx([0.5 * math.log(10)] * 2)

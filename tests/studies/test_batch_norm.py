@@ -13,7 +13,7 @@ from pipeline.config import BatchNormStudy, studies
 from pipeline.data.store import ImageStore
 from pipeline.models import normalized
 from pipeline.models.normalized import ARMS, set_training
-from pipeline.studies import batch_norm_batches, batch_norm_probes, batch_norm_start
+from pipeline.studies import batch_norm_batches, batch_norm_probes, batch_norm_start, batch_norm_training
 from pipeline.studies.batch_norm_training import NETS, Course, correct, network, rates_of, train
 from pipeline.studies.measured import Digits
 
@@ -137,3 +137,116 @@ def test_weight_decay_before_a_normalization_is_a_learning_rate_that_grows(
         assert ways["growing rate"]["effective_rate"] == pytest.approx(ways["with"]["effective_rate"], rel=5e-3)
         apart.append(ways["growing rate"]["apart"])
     assert sorted(apart)[1] < 1e-4, "the same but for rounding, which with some seeds tips over where a maximum is"
+
+
+def test_without_normalization_a_residual_network_starts_as_the_identity(studied: Digits) -> None:
+    for arm, starts in (("he", 0.0), ("none", 0.0), ("batch", 1.0), ("group", 1.0)):
+        assert {gain.item() for gain in network("residual", arm, SMALL, 0, studied).gains} == {starts}
+
+
+def test_sigmoids_start_with_weights_scaled_to_their_slope(studied: Digits) -> None:
+    for weight in network("sigmoid", "he", SMALL, 0, studied).weights:
+        out, inputs = weight.shape
+        assert weight.std().item() == pytest.approx(4 * math.sqrt(2 / (out + inputs)), rel=0.1)
+
+
+def test_noise_is_for_training_alone(studied: Digits) -> None:
+    model = network("deep", "noisy", SMALL, 0, studied)
+    one, other = (correct(model, studied.test, studied.test_labels) for _ in range(2))
+    images = studied.test[:8]
+    model.eval()
+    assert torch.equal(model(images), model(images))
+    model.train()
+    assert not torch.equal(model(images), model(images))
+    assert torch.equal(one, other)
+
+
+def test_frozen_statistics_are_those_of_the_batch_itself(studied: Digits) -> None:
+    model = network("shallow", "frozen", SMALL, 0, studied)
+    seen: list[torch.Tensor] = []
+    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model.eval()(studied.images[:256])
+    torch.testing.assert_close(norm.running_mean, seen[0].mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, seen[0].var(dim=(0, 2, 3)))
+
+
+def test_rates_are_chosen_on_one_half_and_reported_on_the_other(
+    studied: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = torch.cat([torch.ones(70, dtype=torch.bool), torch.zeros(74, dtype=torch.bool)])
+    monkeypatch.setattr(batch_norm_training, "correct", lambda *_: right)
+    course = train(network("shallow", "he", SMALL, 0, studied), 0.1, 2, 2, 16, 0, studied)
+    assert course.chosen == [pytest.approx(70 / 72)]
+    assert course.measured == [0]
+
+
+def test_a_training_steps_in_training_mode_and_looks_in_the_other(studied: Digits) -> None:
+    model, modes = network("shallow", "batch", SMALL, 0, studied), []
+    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    train(model, 0.1, 4, 2, 16, 0, studied)
+    assert modes == [True, True, False, True, True, False]
+
+
+def test_a_batchs_own_statistics_are_its_own(studied: Digits) -> None:
+    model = network("shallow", "batch", SMALL, 0, studied)
+    train(model, 0.1, 20, 20, 16, 0, studied)
+    expected = batch_norm_batches.with_own_statistics(model, studied.test, studied.test_labels, 32)
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean.add_(1e3)  # whatever the running ones are
+    assert batch_norm_batches.with_own_statistics(model, studied.test, studied.test_labels, 32) == expected
+    assert expected > 0.3
+    assert correct(model, studied.test, studied.test_labels).float().mean() < 0.3
+
+
+def test_statistics_taken_anew_are_plain_averages(studied: Digits) -> None:
+    model = network("shallow", "batch", SMALL, 0, studied)
+    train(model, 0.1, 5, 5, 16, 0, studied)
+    anew, seen = batch_norm_batches.precise(model, studied), []
+    norm = next(m for m in anew.modules() if isinstance(m, nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        anew.eval()(studied.images[: batch_norm_batches.PRECISE])
+    torch.testing.assert_close(norm.running_mean, seen[0].mean(dim=(0, 2, 3)), rtol=1e-3, atol=1e-4)
+
+
+def test_bend_is_the_curvature_and_the_way_goes_down(studied: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a loss a·w²/2 the gradient changes by a along the way, wherever one is and however large it is."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 3.0)
+
+    def gradients(model: nn.Linear, *_: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
+        weight = model.weight
+        return 2.5 * weight.item() ** 2, [5.0 * weight.detach()]
+
+    monkeypatch.setattr(batch_norm_probes, "gradients", gradients)
+    found = batch_norm_probes.along_gradient(model, studied.images, studied.labels)  # type: ignore[arg-type]
+    assert found["bend"] == pytest.approx(5, rel=1e-4)
+    assert found["loss"] == pytest.approx(22.5)
+    # w after steps of 0.025, 0.05, 0.1 and 0.2 times the gradient 15: 2.625, 2.25, 1.5 and 0.
+    assert (found["least"], found["greatest"]) == pytest.approx((0, 2.5 * 2.625**2), abs=1e-4)
+
+
+def test_batches_of_one_class_are_of_one_class_each(studied: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[int]] = []
+    loss = batch_norm_batches.F.cross_entropy
+
+    def watched(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        seen.append(set(labels.tolist()))
+        return loss(logits, labels)
+
+    monkeypatch.setattr(batch_norm_batches.F, "cross_entropy", watched)
+    batch_norm_batches.after_sorted("batch", SMALL, 0, studied)
+    assert seen[:10] == [{k} for k in range(10)]
+
+
+def test_a_studys_images_are_of_three_parts(digits: ImageStore) -> None:
+    found = Digits.of(digits, 0.1, 300, CPU)
+    assert (len(found.images), len(found.held_out), len(found.test)) == (300, 144, 360)
+    test = list(digits.split("test"))
+    assert torch.equal(found.test_labels, torch.from_numpy(digits.labels[test]).long())
+    assert torch.equal(found.test, torch.from_numpy(digits.images[test]).float() / 255)
+    rows = [{image.tobytes() for image in part.numpy()} for part in (found.images, found.held_out)]
+    assert len(rows[0] & rows[1]) <= 1, "but for digits that are there twice"

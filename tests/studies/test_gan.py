@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
+from torch import nn
 
 from pipeline.config import GanStudy, Run
 from pipeline.data.store import ImageStore
 from pipeline.models.gan import Discriminator, Generator
 from pipeline.stages.study import on_one_thread
-from pipeline.studies import gan_gradients, gan_losses, gan_toys
-from pipeline.studies.digit_judge import frechet
-from pipeline.studies.gan_training import arms
+from pipeline.studies import (
+    gan_gradients,
+    gan_losses,
+    gan_toys,
+    gan_training,
+)
+from pipeline.studies.digit_judge import Judge, frechet
+from pipeline.studies.gan_training import Arm, arms
 from pipeline.studies.measured import Digits
 
 CPU = torch.device("cpu")
@@ -96,3 +104,72 @@ def test_experiments_run_side_by_side_unless_somebody_says_how_many() -> None:
     assert on_one_thread(Run(threads=2)) == Run(jobs="auto", threads=2)
     for said in (Run(jobs=1), Run(jobs=3), Run(jobs="auto", threads=2)):
         assert on_one_thread(said) == said
+
+
+def test_each_arm_trains_with_its_own_loss_rate_and_head_start(
+    studied: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    steps: list[str] = []
+    losses = {
+        name: (lambda logits, name=name, loss=loss: used.append(name) or loss(logits))
+        for name, loss in gan_training.LOSSES.items()
+    }
+    other, own = gan_training.descend_discriminator, gan_training.descend_generator
+    monkeypatch.setattr(gan_training, "LOSSES", losses)
+    monkeypatch.setattr(gan_training, "descend_discriminator", lambda *a: steps.append("d") or other(*a))
+    monkeypatch.setattr(gan_training, "descend_generator", lambda *a: steps.append("g") or own(*a))
+    judge = Judge.trained(studied, 5, CPU)
+    for loss in gan_training.LOSSES:
+        used.clear(), steps.clear()
+        gan_training.trained(Arm(loss, "sgd", 4, 2), SMALL, 0, studied, judge, CPU)
+        assert set(used) == {loss}
+        assert "".join(steps) == "dddd" + "ddg" * SMALL.steps
+    net = nn.Linear(2, 2)
+    rates = {
+        (optimizer, rate): gan_training.optimizer_of(Arm("saturating", optimizer, 0, rate=rate), net, SMALL)
+        for optimizer in ("sgd", "momentum", "adam")
+        for rate in (1.0, 16.0)
+    }
+    for optimizer in ("sgd", "momentum", "adam"):
+        one, greater = (rates[optimizer, rate].param_groups[0] for rate in (1.0, 16.0))
+        assert greater["lr"] == pytest.approx(16 * one["lr"])
+    assert rates["momentum", 1.0].param_groups[0]["momentum"] == 0.9
+    assert rates["sgd", 1.0].param_groups[0]["momentum"] == 0
+
+
+def test_a_judges_scores_are_those_of_the_papers() -> None:
+    class Head(nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return 50 * features
+
+    network = nn.Module()
+    network.features, network.head = nn.Flatten(), Head()
+    real = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    judge = Judge(network, 1.0, real)  # type: ignore[arg-type]
+    sure = torch.eye(4)[torch.arange(40) % 4].view(40, 1, 2, 2)
+    found = judge.scores(sure)
+    assert (found["score"], found["covered"]) == (pytest.approx(4), 4), "each image is sure, all classes alike"
+    assert found["class_divergence"] == pytest.approx(0, abs=1e-9)
+    one = judge.scores(sure[:1].expand(40, 1, 2, 2))
+    assert (one["score"], one["covered"]) == (pytest.approx(1), 1)
+    assert one["class_divergence"] == pytest.approx(math.log(4))
+    unsure = judge.scores(torch.zeros(40, 1, 2, 2))
+    assert unsure["score"] == pytest.approx(1)
+    assert judge.scores(real.view(40, 1, 2, 2))["distance"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_judge_is_left_in_evaluation_mode(studied: Digits) -> None:
+    assert not Judge.trained(studied, 3, CPU).network.training
+
+
+def test_points_at_a_mode_are_close_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def at(points: torch.Tensor):  # type: ignore[no-untyped-def]
+        monkeypatch.setattr(gan_toys, "play", lambda *_: None)
+        monkeypatch.setattr(gan_toys, "generated", lambda *_: points)
+        return gan_toys.ring_kept(gan_toys.LOSSES["saturating"], 1, 0, CPU)
+
+    angles = torch.arange(gan_toys.POINTS) % 3 * (2 * math.pi / gan_toys.MODES)
+    ring = torch.stack([angles.cos(), angles.sin()], dim=1)
+    assert at(ring) == {"modes": 3, "close": 1.0}
+    assert at(1.2 * ring) == {"modes": 0, "close": 0.0}

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.config import Run
 from pipeline.errors import UserError
 from pipeline.tracking import keys
-from pipeline.tracking.local_store import PATHS, moved_from
+from pipeline.tracking.local_store import PATHS, moved_from, rewrite
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import TrackingStore, open_store
 from tests.conftest import run_pipeline
@@ -138,3 +138,19 @@ def test_a_store_that_several_projects_share_is_not_taken_over(home: Path, tmp_p
     before = paths_in(home)
     open_store(Run(home=other, tracking_uri=f"sqlite:///{shared}"))
     assert paths_in(home) == before
+
+
+def test_every_column_of_paths_follows_a_move_as_path_and_as_address() -> None:
+    places = {
+        "experiments": "artifact_location", "runs": "artifact_uri",
+        "logged_models": "artifact_location", "model_versions": "storage_location",
+    }  # fmt: skip
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE experiment_tags (key, value)")
+        for table, column in places.items():
+            database.execute(f"CREATE TABLE {table} ({column})")
+            database.execute(f"INSERT INTO {table} VALUES ('/old place/mlruns/a'), ('file:///old%20place/mlruns/a')")
+        rewrite(database, Path("/old place"), Path("/new place/mlruns"))
+        for table, column in places.items():
+            found = [path for (path,) in database.execute(f"SELECT {column} FROM {table}")]
+            assert found == ["/new place/mlruns/a", "file:///new%20place/mlruns/a"], table

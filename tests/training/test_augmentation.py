@@ -90,3 +90,16 @@ def test_limits_below_zero_are_refused() -> None:
         Augmentation(scale=1)
     with pytest.raises(UserError, match=r"augmentation\.perspective is 0\.5; give a share below 0\.5"):
         Augmentation(perspective=0.5)
+
+
+def test_chance_goes_both_ways() -> None:
+    images = torch.ones(400, 1, 8, 8)
+    bright = augmented(images, Augmentation(contrast=0.5), torch.Generator().manual_seed(0))[:, 0, 4, 4]
+    assert bright.min() < 0.6
+    assert bright.max() > 1.4
+    spot = torch.zeros(400, 1, 9, 9)
+    spot[:, :, 4, 4] = 1
+    moved = augmented(spot, Augmentation(shift=2), torch.Generator().manual_seed(0))
+    places = torch.arange(9.0)
+    assert abs((moved.sum(dim=2) @ places).mean() - 4) < 0.3
+    assert abs((moved.sum(dim=3) @ places).mean() - 4) < 0.3
