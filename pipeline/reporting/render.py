@@ -33,7 +33,7 @@ def environment() -> Environment:
         autoescape=False,
         keep_trailing_newline=True,
     )
-    found.filters |= {"variance": variance_text, "ltr": left_to_right, "persian": persian}
+    found.filters |= {"variance": variance_text, "ltr": left_to_right, "cell": in_cell, "persian": persian}
     return found
 
 
@@ -44,6 +44,11 @@ def left_to_right(text: object) -> str:
         if len(parts[place]) <= FIGURE:
             parts[place] = parts[place].replace(" ", NO_BREAK)
     return f'<bdi dir="ltr">{"".join(parts)}</bdi>'
+
+
+def in_cell(text: object) -> str:
+    """As `left_to_right`, in a cell of a table: a line may end before a bracket or after a comma, or it is too wide."""
+    return left_to_right(text).replace(f"{NO_BREAK}(", " (").replace(f",{NO_BREAK}", ", ")
 
 
 def persian(number: object) -> str:

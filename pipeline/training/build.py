@@ -66,9 +66,11 @@ def require_settings(network: type[nn.Module], trial: Trial, arguments: Mapping[
             raise UserError(f"{trial.model} has no setting {name}; {hint(name, known)}{others}")
 
 
-@torch.no_grad()
 def require_takes(network: nn.Module, trial: Trial, shape: Sequence[int], gives: Sequence[int]) -> None:
-    """Refuse a network that an image (channels, h, w) can't go through, or of which it makes another shape."""
+    """Refuse a network that an image (channels, h, w) can't go through, or of which it makes another shape.
+
+    And one that nothing can be learnt with: what it gives does not depend on its weights.
+    """
     _, height, width = shape
     try:
         found = network.eval()(torch.zeros(1, *shape))
@@ -79,6 +81,8 @@ def require_takes(network: nn.Module, trial: Trial, shape: Sequence[int], gives:
     made = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
     if made != (1, *gives):
         raise UserError(f"{described(trial)} makes {made} of an image {(1, *shape)}; expected {(1, *gives)}")
+    if not found.requires_grad:
+        raise UserError(f"{described(trial)} can't be trained: what it gives does not depend on its weights")
 
 
 def in_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:

@@ -17,7 +17,7 @@ from pipeline.config import PROJECT_ROOT
 from pipeline.reporting import batch_norm_claims, batch_norm_speed, claims, gan_claims
 from pipeline.reporting.claims import Ratio, Verdict, above, below, within
 from pipeline.reporting.html import mathml, page
-from pipeline.reporting.render import environment, left_to_right, persian, render_text
+from pipeline.reporting.render import environment, in_cell, left_to_right, persian, render_text
 from pipeline.reporting.report import STUDIES
 
 TEMPLATES = "pipeline/reporting/templates"
@@ -407,6 +407,7 @@ def test_figures_keep_their_order_inside_persian() -> None:
     assert persian("12,345.6%") == "۱۲٬۳۴۵٫۶٪"
     assert left_to_right("0.5 ± 0.1") == '<bdi dir="ltr">0.5\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.1</bdi>'
     assert left_to_right("1 (n = 2); 3 / 4") == left_to_right("1 (n = 2)")[:-6] + "; 3 / 4</bdi>"
+    assert in_cell("1 ± 2 (n = 2)") == left_to_right("1 ± 2")[:-6] + " (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}2)</bdi>"
     assert left_to_right("2 ×/÷ 3").count("\N{WORD JOINER}÷") == 1, "no line ends after the slash"
     sentence = "a sentence of more than so many characters"
     assert left_to_right(sentence) == f'<bdi dir="ltr">{sentence}</bdi>', "lines may end in it"

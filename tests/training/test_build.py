@@ -66,6 +66,7 @@ def raises(error: Exception) -> Callable[[torch.Tensor], object]:
         (lambda logits: logits + None, "TypeError: unsupported operand"),
         (raises(NotImplementedError()), "own does not take images of 28×28 pixels: NotImplementedError (test_build.py"),
         (raises(KeyError("a")), "KeyError: 'a' (test_build.py, line "),
+        (lambda logits: logits.detach(), "own can't be trained: what it gives does not depend on its weights"),
         (raises(ValueError("only squares")), "own does not take images of 28×28 pixels: only squares"),
     ],
 )
