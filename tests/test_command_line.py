@@ -197,6 +197,13 @@ def test_a_budget_on_the_command_line_takes_the_place_of_the_files(
     assert (training.epochs, training.steps, training.seconds) == expected
 
 
+def test_every_list_may_be_words(home: Path) -> None:
+    lists = ["--batch_norm.rates=0.01 1", "--batch_norm.depths", "5, 10", "--gan.seeds=3 4", "--sweep.models=a b"]
+    _, config, _ = configure(["study-gan", *lists, "--data.choice=demo", f"--run.home={home}"])
+    assert (config.batch_norm.rates, config.batch_norm.depths) == ((0.01, 1.0), (5, 10))
+    assert (config.gan.seeds, config.sweep.models) == ((3, 4), ("a", "b"))
+
+
 def sweep_with(file: Path, text: str, home: Path, *options: str) -> Sweep:
     """What an experiment file of this text and options on the command line amount to."""
     file.write_text(text)
