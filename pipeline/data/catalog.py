@@ -249,7 +249,11 @@ def obtain(dataset: Dataset, downloads: Path) -> list[Path]:
     folder = downloads / dataset.name
     if dataset.make:
         dataset.make(folder)
-    return dataset.find(folder) or [remote.fetch(folder) for remote in dataset.remote]
+    found = dataset.find(folder) or []
+    named = {remote.name for remote in dataset.remote}
+    if not dataset.remote or (found and named.isdisjoint(path.name for path in found)):
+        return found  # put there by hand, in another form than the one that is downloaded
+    return [remote.fetch(folder) for remote in dataset.remote]
 
 
 def counts(store: ImageStore) -> str:

@@ -77,18 +77,29 @@ def imported_modules(modules: Iterable[str], rooms: Iterable[str], leave_out: st
     count: whatever a trial may run is found. Nothing is imported to find out.
     """
     rooms = tuple(rooms)
-    origins = {f"{leave_out}.{name}": module for module, name in imports_of(leave_out)} if leave_out else {}
+    origins = origins_in(leave_out) if leave_out else {}
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         name = origins.get(name, name)
-        followed = name.startswith(rooms) or not name.startswith(PACKAGE.name)
+        followed = name.startswith(rooms) or not is_ours(name)
         if name in found or name == leave_out or not followed or not module_file(name).exists():
             continue
         found.add(name)
         waiting += names_imported(name)
     return sorted(found)
+
+
+def is_ours(module: str) -> bool:
+    """Whether a module is of this package, and not beside it."""
+    return module.partition(".")[0] == PACKAGE.name
+
+
+def origins_in(package: str) -> dict[str, str]:
+    """Full name of what can be imported from a package by name → the module that it comes from there."""
+    names = {f"{package}.{name}": module for module, name in imports_of(package) if module != package}
+    return {name: module for name, module in names.items() if not module_file(name).exists()}
 
 
 def imports_of(module: str) -> list[tuple[str, str]]:

@@ -158,9 +158,11 @@ def scale(tables: Tables) -> Claim:
     return Claim(values, certain(max(change) < 0.01 and all(abs(one * factor - 1) < 0.05 for one in gradient)))
 
 
-def decay(tables: Tables) -> Claim:
+def decay(tables: Tables) -> Claim | None:
     """Weight decay acts as a learning rate that grows: with one, and no decay, the function is about the same."""
     table = tables["decay"]
+    if "way" not in table:
+        return None
     ways = ("with", "without", "growing rate")
     apart = {way: by_seed(table, "apart", way=way) for way in ways[1:]}
     rate = {way: by_seed(table, "effective_rate", way=way) for way in ways}

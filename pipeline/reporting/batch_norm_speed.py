@@ -102,7 +102,11 @@ def faster(tables: Tables, net: str) -> Claim:
         "bare_rate": f"{bare['rate'].iloc[0]:g}",
         "batch_rate": f"{batch['rate'].iloc[0]:g}",
         "target": f"{100 * TARGET:.0f} %",
-        "others": "; ".join(f"{100 * target:.0f} %: {steps_by(tables, net, target)}" for target in OTHER_TARGETS),
+        "others": "; ".join(
+            f"{100 * target:.0f} %: {steps_by(tables, net, target)}"
+            for target in OTHER_TARGETS
+            if f"measured_{target:g}" in tables["rates"]
+        ),
         "limit": f"{best['limit'].max():g}",
         "looked_at": str(WATCHED // 2),
     }
@@ -156,8 +160,10 @@ def wider(tables: Tables, nets: Sequence[str]) -> Claim:
     return Claim(values, min(above(rates, 1), above(decades, 0)))
 
 
-def initialisation(tables: Tables) -> Claim:
+def initialisation(tables: Tables) -> Claim | None:
     """Steps depend less on the first weights: PyTorch's own or scaled ones, the factor between them is smaller."""
+    if "batch-none" not in set(tables["rates"]["arm"]):
+        return None
     best = tuned(tables["rates"])
 
     def factors(arm: str, other: str) -> list[float]:

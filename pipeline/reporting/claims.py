@@ -76,14 +76,15 @@ class Claim:
     verdict: Verdict
 
 
-Claims = Mapping[str, tuple[str, Callable[[Tables], Claim]]]
+Claims = Mapping[str, tuple[str, Callable[[Tables], Claim | None]]]
 """Of an answer, by the names under which their words stand in `reports/answers/*.claims.yaml`: the table that a claim
-needs, and what draws it from the tables."""
+needs, and what draws it from the tables; None for runs from before all of it was measured."""
 
 
 def measured(claims: Claims, tables: Tables) -> dict[str, Claim]:
     """Every claim that there is a table for."""
-    return {name: draw(tables) for name, (needed, draw) in claims.items() if needed in tables}
+    drawn = {name: draw(tables) for name, (needed, draw) in claims.items() if needed in tables}
+    return {name: claim for name, claim in drawn.items() if claim is not None}
 
 
 def above(found: Interval, bound: float) -> Verdict:

@@ -271,9 +271,9 @@ def curves(runs: Sequence[RunRecord], store: TrackingStore) -> pd.DataFrame:
 
 
 def by_class(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Mean PSNR of the test images of each class: a row a trained model, variance and class."""
+    """Mean PSNR of the test images of each class: a row a trained model, variance and label, with the class's name."""
     means = images[images["trained"]].groupby(["model", "variance", "label"])["psnr"].mean().reset_index()
-    means["class"] = means.pop("label").map(dict(enumerate(classes)))
+    means["class"] = means["label"].map(dict(enumerate(classes)))
     return means
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
 import matplotlib as mpl
@@ -22,7 +22,9 @@ PSNR = "PSNR in dB (mean over images)"
 MARKERS = "oXsPD^vphd<>"
 
 
-def all_of(results: pd.DataFrame, matrix: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
+def all_of(
+    results: pd.DataFrame, matrix: pd.DataFrame, tables: Mapping[str, pd.DataFrame], classes: Sequence[str]
+) -> dict[str, Figure]:
     """Every figure of a sweep, by the name of its file; those of trained models only where there are some."""
     found = {"quality_over_variance.png": quality_over_variance(results)}
     if not (results["model"] == "noisy").all():
@@ -32,7 +34,7 @@ def all_of(results: pd.DataFrame, matrix: pd.DataFrame, tables: Mapping[str, pd.
         if tables[keys.CURVES]["epoch"].max() > 1:  # of a single epoch there is but a dot
             found["denoising_curves.png"] = denoising_curves(tables[keys.CURVES])
         found["cross_matrix.png"] = cross_heat_map(matrix)
-        found["psnr_by_class.png"] = class_heat_map(tables[keys.BY_CLASS])
+        found["psnr_by_class.png"] = class_heat_map(tables[keys.BY_CLASS], classes)
     return found
 
 
@@ -142,10 +144,11 @@ def cross_heat_map(matrix: pd.DataFrame) -> Figure:
     return heat_map(matrix.rename(columns=variance_text), "PSNR in dB", "variance of the noise in the test images")
 
 
-def class_heat_map(table: pd.DataFrame) -> Figure:
+def class_heat_map(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """PSNR of each class (columns), a row a model and variance, coloured by the distance from the row's mean."""
-    wide = table.pivot(index=["model", "variance"], columns="class", values="psnr")[table["class"].unique()]
-    named = wide.set_axis([f"{model}, σ²={variance_text(variance)}" for model, variance in wide.index])
+    wide = table.pivot(index=["model", "variance"], columns="label", values="psnr")
+    rows = [f"{model}, σ²={variance_text(variance)}" for model, variance in wide.index]
+    named = wide.set_axis(rows).set_axis([classes[int(label)] for label in wide.columns], axis=1)
     distances = named.sub(named.mean(axis=1), axis=0)
     return heat_map(named, "dB from the row's mean", "class", distances)
 

@@ -192,9 +192,11 @@ def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     results = denoising.denoising_results(part.runs, variances_of(summary.tags))
     rows = denoising.denoising_summary(results)
     tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}
-    if "class" not in tables[keys.BY_CLASS]:  # summaries once had a column a class
-        tables[keys.BY_CLASS] = tables[keys.BY_CLASS].melt(["model", "variance"], var_name="class", value_name="psnr")
-    drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables)
+    classes = part.data.classes
+    if "label" not in tables[keys.BY_CLASS]:  # summaries once had a column a class
+        long = tables[keys.BY_CLASS].melt(["model", "variance"], var_name="class", value_name="psnr")
+        tables[keys.BY_CLASS] = long.assign(label=long["class"].map(classes.index))
+    drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables, classes)
     trained = [run for run in part.runs if run.trained]
     first = min((int(run.params["seed"]) for run in trained), default=0)
     shown = [run for run in sorted(trained, key=grid_order) if int(run.params["seed"]) == first]

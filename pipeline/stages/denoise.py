@@ -48,6 +48,7 @@ def run(config: Config) -> None:
     """Denoise the images asked for; say of each what was done, and how good it is where a clean one is given."""
     options = config.denoise
     tasks = tasks_of(options)
+    tables_of_networks()
     store = open_store(config.run)
     versions = trained(config, store, "colour", keys.KIND_DENOISER, options.model)
 
@@ -218,7 +219,9 @@ class Network:
                 return cls(rebuilt(store, run, channels, device), channels, device)
             except (KeyError, TypeError, RuntimeError, UserError):
                 changed = ["the code"]
-        say(f"denoise   {', '.join(changed)} changed since {version.uri} was trained: it is used as exported then")
+        own = ", and goes by its own estimate of the noise" if version.span[0] < version.span[1] else ""
+        what = f"{', '.join(changed)} changed since {version.uri} was trained"
+        say(f"denoise   {what}: it is used as exported then{own}")
         return cls(exported(version, run), channels, torch.device("cpu"))
 
     def denoise(self, noisy: torch.Tensor, variance: float) -> torch.Tensor:

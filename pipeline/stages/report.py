@@ -74,11 +74,9 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
 
 
 def report_folder(config: Config) -> Path:
-    """Where the report goes. One on other data than MNIST and CIFAR-10 has a folder of its own: it replaces none."""
-    if config.data.choice == "demo":
-        return config.run.output / "demo"
-    colour = catalog.name_of(config.data, "colour")
-    return config.run.output if colour == "cifar10" else config.run.output / colour
+    """Where the report goes. What is on other data than MNIST and CIFAR-10, or clipped, replaces no other."""
+    name = f"{catalog.name_of(config.data, 'colour')}{'-clipped' * config.sweep.clip}"
+    return config.run.output / {"cifar10": "", "demo-patches": "demo"}.get(name, name)
 
 
 def can_run(config: Config, role: catalog.Role) -> bool:

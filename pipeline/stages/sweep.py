@@ -190,7 +190,7 @@ def write_summary(
             recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})
         for file, table in tables.items():
             recorder.table(table, file)
-        for file, figure in denoising_figures.all_of(results, denoising.cross_matrix(runs), tables).items():
+        for file, figure in denoising_figures.all_of(results, denoising.cross_matrix(runs), tables, classes).items():
             recorder.figure(figure, file)
         recorder.tag(keys.NOTE, denoising.markdown_table(rows))
     return recorder.run_id

@@ -16,6 +16,7 @@ from pipeline.sweeps.plan import BASELINES, Planned
 from pipeline.tracking import keys, registry
 from pipeline.tracking.registry import Job, Version
 from pipeline.tracking.store import RunRecord, TrackingStore
+from pipeline.training.held_out import held_out_in_words
 from pipeline.trials import DenoisingTrial, Trial, variance_text
 
 MADE_BY = {keys.KIND_CLASSIFIER: "make classify", keys.KIND_DENOISER: "make sweep"}
@@ -55,7 +56,9 @@ def job_of(trial: Trial, manifest: Manifest) -> Job:
         figure = keys.VAL_PSNR if trial.span is None else keys.VAL_PSNR_BLIND
         if trial.span is None:
             name = f"{name}-{variance_text(trial.variance)}"
-    return Job(name, kind, trial.dataset, manifest.digest, trial.validation, figure)
+    first, end = manifest.splits["train"]
+    held_out = held_out_in_words(end - first, trial.validation)
+    return Job(name, kind, trial.dataset, manifest.digest, held_out, figure)
 
 
 def trained(config: Config, store: TrackingStore, role: Role, kind: str, wanted: str | None) -> list[Version]:

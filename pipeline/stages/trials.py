@@ -18,7 +18,7 @@ from pipeline.errors import TrialsFailedError, UserError
 from pipeline.interruption import interrupted
 from pipeline.sweeps.identity import CLASSIFICATION, NETWORKS, network_module
 from pipeline.sweeps.locks import SECONDS_TO_LOOK, LockedError, close_abandoned, locked, owner
-from pipeline.sweeps.plan import Planned, plan, seconds_left
+from pipeline.sweeps.plan import Planned, plan
 from pipeline.tracking import keys
 from pipeline.tracking.environment import command_tags
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from pipeline.sweeps.trial import Site
 
     Networks = Mapping[str, type[nn.Module]]
+
+
+OWN = "; one of your own joins in pipeline/models/__init__.py"
 
 
 @dataclass(frozen=True)
@@ -172,11 +175,13 @@ def look(board: Board, names: dict[str, str], site: Site, store: TrackingStore) 
 
 def estimate(planned: Sequence[Planned], at_once: int) -> str:
     """How long the rest will take, so many at a time, in words, as far as trials like them have been run."""
-    seconds, unknown = seconds_left(planned)
-    if not seconds:
+    times = [one.seconds for one in planned if one.run is None]
+    known = [time for time in times if time is not None]
+    if not known:
         return ""
+    seconds, unknown = max(*known, sum(known) / at_once), len(times) - len(known)
     rest = f" and what {unknown} new one{'s' * (unknown > 1)} will take" if unknown else ""
-    return f", about {math.ceil(seconds / at_once / 60)} min{rest}"
+    return f", about {math.ceil(seconds / 60)} min{rest}"
 
 
 def experiment_for(
@@ -199,7 +204,7 @@ def require_network(name: str, recipe: str) -> None:
     """Refuse a network that isn't in the table that a recipe takes its networks from."""
     if network_module(recipe, name) == NETWORKS:  # not read off the source
         classifiers, denoisers = tables_of_networks()
-        require_known(name, classifiers if recipe == CLASSIFICATION else denoisers)
+        require_known(name, classifiers if recipe == CLASSIFICATION else denoisers, OWN)
 
 
 def tables_of_networks() -> tuple[Networks, Networks]:
@@ -213,9 +218,7 @@ def tables_of_networks() -> tuple[Networks, Networks]:
     return CLASSIFIERS, DENOISERS
 
 
-def require_known(name: str, known: Collection[str]) -> None:
+def require_known(name: str, known: Collection[str], more: str = "") -> None:
     """Refuse a network that isn't in the table, naming the nearest that is."""
     if name not in known:
-        raise UserError(
-            f"no network called {name!r}; {hint(name, known)}; one of your own joins in pipeline/models/__init__.py"
-        )
+        raise UserError(f"no network called {name!r}; {hint(name, known)}{more}")

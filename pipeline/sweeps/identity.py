@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cache
 
-from pipeline.data.source_code import imported_modules, imports_of, module_digest, module_file, parsed
+from pipeline.data.source_code import imported_modules, imports_of, is_ours, module_digest, module_file, parsed
 from pipeline.data.store import ImageStore
 from pipeline.studies.experiments import STUDIES
 from pipeline.trials import ClassificationTrial, StudyTrial, Trial, as_numbers
@@ -102,4 +102,5 @@ def networks_changed(identity: str) -> list[str]:
 
 def network_modules(identity: str) -> list[str]:
     """The modules of networks in a trial's identity (its text), and what they import from beside this package."""
-    return [name for name in json.loads(identity)["code"] if name.startswith(NETWORKS) or not name.startswith(ROOMS)]
+    code: dict[str, str] = json.loads(identity)["code"]
+    return [name for name in code if f"{name}.".startswith(f"{NETWORKS}.") or not is_ours(name)]

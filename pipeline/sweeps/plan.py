@@ -157,7 +157,8 @@ def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingSto
     unfinished = runs.unfinished.get(identity.fingerprint)
     if unfinished and any((trials_folder(run) / identity.fingerprint).glob("*/checkpoint.pt")):
         epochs = max((step for step, _ in store.history(unfinished.run_id, keys.TRAIN_LOSS)), default=0)
-        what = f"resume (run {unfinished.run_id[:8]}, broken off in epoch {epochs + 1})"
+        place = f"after epoch {epochs}" if epochs else "in its first epoch"
+        what = f"resume (run {unfinished.run_id[:8]}, broken off {place})"
         known = runs.seconds.get(kind_of(parts))
         left = known and max(0.0, known - float(unfinished.tags.get(keys.SPENT, 0)))
         return Planned(trial, identity, None, what, left, superseded)
@@ -185,12 +186,6 @@ def kind_of(identity: dict[str, Any]) -> str:
     """What decides how long a trial takes."""
     trial = {name: value for name, value in identity["trial"].items() if name not in ("seed", "variance")}
     return json.dumps([identity["kind"], trial], sort_keys=True)
-
-
-def seconds_left(planned: Iterable[Planned]) -> tuple[float, int]:
-    """How long the trials to run will take one after the other, and of how many of them that is not known."""
-    times = [one.seconds for one in planned if one.run is None]
-    return sum(time or 0.0 for time in times), times.count(None)
 
 
 def sweep_key(planned: Sequence[Planned], variances: Iterable[float]) -> str:

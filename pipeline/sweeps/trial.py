@@ -105,7 +105,8 @@ def run_locked(
         recorder.json(json.loads(identity.text), "config/trial.json")
         recorder.params(as_numbers(params(trial)))
         for module in network_modules(identity.text):
-            recorder.text(module_file(module).read_text(encoding="utf-8"), f"code/{module}.py")
+            if module_file(module).exists():  # on another machine, Ray brings this package alone
+                recorder.text(module_file(module).read_text(encoding="utf-8"), f"code/{module}.py")
         observer = Observers([*watchers, recorder])
         if isinstance(trial, ClassificationTrial):
             classified = train_classifier(trial, images, device, observer, checkpoints, steps)

@@ -31,15 +31,15 @@ class Job:
     """`keys.KIND_CLASSIFIER` or `keys.KIND_DENOISER`."""
     dataset: str
     data_digest: str
-    held_out: float
-    """Share of the training images that are for validation. With the digest it says which images these are."""
+    held_out: str
+    """The training images that are for validation, as a share or a number. With the digest it says which these are."""
     figure: str
     """The metric that decides."""
 
     @property
     def images(self) -> dict[str, str]:
         """Tags that say which images were trained on and validated with."""
-        return {keys.DATA_DIGEST: self.data_digest, keys.HELD_OUT: f"{self.held_out:g}"}
+        return {keys.DATA_DIGEST: self.data_digest, keys.HELD_OUT: self.held_out}
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def registered_model(store: TrackingStore, job: Job) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    longer = f"{job.name}-{job.data_digest[:8]}-{job.held_out:g}"
+    longer = f"{job.name}-{job.data_digest[:8]}-{job.held_out}"
     description = f"Trained on {job.dataset}. The alias {CHAMPION} is at the version with the best {job.figure}."
     for name in (job.name, longer):
         try:

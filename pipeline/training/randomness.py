@@ -12,9 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import UserError
-
-LEAST_HELD_OUT = 20
-"""By fewer images than this networks can't be told apart."""
+from pipeline.training.held_out import held_out
 
 
 def seed_of(*parts: object) -> int:
@@ -30,13 +28,12 @@ def generator(device: torch.device, *parts: object) -> torch.Generator:
 def validation_split(train: range, share: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices for training and for validation, both sorted: the same for every seed, so that scores can be paired.
 
-    Of few images more than the share is held out: `LEAST_HELD_OUT`, or a fifth where that is less. Raises `UserError`
-    where nothing is left for training.
+    How many: `pipeline.training.held_out`. Raises `UserError` where nothing is left for training.
     """
     order = np.random.Generator(np.random.Philox(seed_of("validation"))).permutation(np.asarray(train))
-    held_out = max(1, round(share * len(train)), min(LEAST_HELD_OUT, len(train) // 5))
-    if held_out >= len(train):
+    count = held_out(len(train), share)
+    if count >= len(train):
         raise UserError(
             f"data.validation: a share of {share:g} of {len(train)} training images leaves none to train on"
         )
-    return torch.from_numpy(np.sort(order[held_out:])), torch.from_numpy(np.sort(order[:held_out]))
+    return torch.from_numpy(np.sort(order[count:])), torch.from_numpy(np.sort(order[:count]))

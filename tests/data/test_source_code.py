@@ -76,7 +76,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package of models beside which other modules may lie."""
     models = tmp_path / "pipeline" / "models"
     models.mkdir(parents=True)
-    (models / "__init__.py").write_text("from pipeline.models.theirs import Theirs\n", encoding="utf-8")
+    (models / "__init__.py").write_text(
+        "from pipeline.models.theirs import Theirs\nfrom pipeline.models import other\n", encoding="utf-8"
+    )
     (models / "theirs.py").write_text("class Theirs: ...\n", encoding="utf-8")
     monkeypatch.setattr(source_code, "PACKAGE", tmp_path / "pipeline")
     monkeypatch.setattr(source_code, "names_imported", source_code.names_imported.__wrapped__)
@@ -87,10 +89,16 @@ def test_what_a_network_imports_from_the_table_or_from_beside_the_package_is_fol
     (package / "mylib").mkdir()
     (package / "mylib" / "helper.py").write_text("import numpy\nACT = 1\n", encoding="utf-8")
     mine = package / "pipeline" / "models" / "mine.py"
-    mine.write_text("from pipeline.models import Theirs\nfrom mylib.helper import ACT\n", encoding="utf-8")
+    (package / "pipeline_blocks.py").write_text("", encoding="utf-8")
+    mine.write_text(
+        "from pipeline.models import Theirs, other\nfrom mylib.helper import ACT\nimport pipeline_blocks\n",
+        encoding="utf-8",
+    )
+    (package / "pipeline" / "models" / "other.py").write_text("", encoding="utf-8")
     found = source_code.imported_modules(["pipeline.models.mine"], ["pipeline.models"], leave_out="pipeline.models")
-    assert found == ["mylib.helper", "pipeline.models.mine", "pipeline.models.theirs"]
-    code = dict.fromkeys(found, "0" * 16) | {"pipeline.training.fit": "0" * 16}
+    own = ["pipeline.models.mine", "pipeline.models.other", "pipeline.models.theirs"]
+    assert found == ["mylib.helper", *own, "pipeline_blocks"]
+    code = dict.fromkeys(found, "0" * 16) | {"pipeline.training.fit": "0" * 16, "pipeline.data.catalog": "0" * 16}
     assert identity.networks_changed(json.dumps({"code": code})) == found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import PROJECT_ROOT, Config, Data, ImageFolder
+from pipeline.config import PROJECT_ROOT, Config, Data, ImageFolder, Sweep
 from pipeline.reporting.denoising import (
     Trained,
     comparisons,
@@ -165,11 +166,19 @@ def test_a_sweep_is_told_by_variances_networks_and_seeds() -> None:
 @pytest.mark.parametrize(
     ("data", "folder"),
     [
-        (Data(choice="full"), "output"),
-        (Data(choice="demo"), "output/demo"),
-        (Data(choice="full", denoise="mnist"), "output/mnist"),
-        (Data(choice="full", images=ImageFolder(folder=Path("scans"))), "output/images-scans-"),
+        (Data(choice="full"), r"output(/cifar10-clipped)?"),
+        (Data(choice="demo"), r"output/demo(-patches-clipped)?"),
+        (Data(choice="demo", denoise="mnist"), r"output/demo-digits(-clipped)?"),
+        (Data(choice="full", denoise="mnist"), r"output/mnist(-clipped)?"),
+        (Data(choice="full", images=ImageFolder(folder=Path("scans"))), r"output/images-scans-\w+(-clipped)?"),
     ],
 )
 def test_reports_on_other_data_do_not_replace_each_other(data: Data, folder: str) -> None:
-    assert f"{report_folder(Config(data=data))}/".startswith(str(PROJECT_ROOT / "reports" / folder))
+    plain, clipped = (
+        report_folder(Config(data=data, sweep=Sweep(clip=clip))).relative_to(PROJECT_ROOT / "reports").as_posix()
+        for clip in (False, True)
+    )
+    assert re.fullmatch(folder, plain)
+    assert re.fullmatch(folder, clipped)
+    assert clipped.endswith("-clipped")
+    assert not plain.endswith("-clipped")

@@ -157,6 +157,9 @@ def test_places_with_nothing_to_do_make_nothing_faster() -> None:
     planned = [Mock(run=None, seconds=1200.0), *[Mock(run="done")] * 7]
     assert estimate(planned, at_once(Run(jobs=8), 1)) == ", about 20 min"
     assert estimate(planned[:1] * 16, at_once(Run(jobs=8), 16)) == ", about 40 min"
+    new = Mock(run=None, seconds=None)
+    assert estimate([*planned, new, new], 3) == ", about 20 min and what 2 new ones will take"
+    assert estimate([new], 1) == ""
 
 
 @pytest.mark.slow
@@ -231,7 +234,7 @@ def test_a_signal_ends_every_process_and_run_at_once(home: Path) -> None:
     assert set(statuses) == {"FINISHED", "KILLED"}
     assert list((home / ".cache" / "trials").glob("*/*/checkpoint.pt")), "what was done is kept"
     plan = run_pipeline(*SWEEP, FOUR, "--sweep.training.epochs=50", f"--run.home={home}", "--dry-run")
-    assert re.search(r"resume \(run \w+, broken off in epoch \d+\)", plan.stdout)
+    assert re.search(r"resume \(run \w+, broken off (after epoch \d+|in its first epoch)\)", plan.stdout)
 
 
 @pytest.mark.slow

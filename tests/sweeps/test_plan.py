@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.sweeps import trial as trial_module
 from pipeline.sweeps.identity import CLASSIFICATION, DENOISING, Identity, code_of, identify, network_module
 from pipeline.sweeps.locks import owner, trials_folder
-from pipeline.sweeps.plan import Planned, Runs, classification_trials, denoising_trials, plan, seconds_left, sweep_key
+from pipeline.sweeps.plan import Planned, Runs, classification_trials, denoising_trials, plan, sweep_key
 from pipeline.sweeps.trial import Site, run_trial
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
@@ -193,9 +193,8 @@ def test_a_plan_says_what_is_done_what_changed_and_how_long_the_rest_takes(patch
         "run (run ID failed before: ValueError: a bug)",
         "run (new)",
     ]
-    seconds, unknown = seconds_left(planned)
-    assert seconds == pytest.approx(3 * planned[1].seconds)
-    assert unknown == 0
+    assert [one.seconds for one in planned[1:]] == [planned[1].seconds] * 3
+    assert planned[1].seconds is not None
     again = plan(trials, patches, store, experiment, replace(run, force=True))
     assert again[0].what == "run (again, as asked)"
     assert again[0].superseded == {planned[0].run.run_id}

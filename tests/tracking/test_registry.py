@@ -25,7 +25,7 @@ from pipeline.tracking.runs import recording
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from tests.conftest import Pipeline
 
-JOB = Job("digits-classifier", keys.KIND_CLASSIFIER, "digits", "d" * 64, 0.02, keys.VAL_ACCURACY)
+JOB = Job("digits-classifier", keys.KIND_CLASSIFIER, "digits", "d" * 64, "0.02", keys.VAL_ACCURACY)
 
 
 @pytest.fixture
