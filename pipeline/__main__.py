@@ -116,7 +116,7 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     """
     parser = make_parser()
     short = {name: stage.short for name, stage in STAGES.items() if stage.short}
-    arguments = rewritten(arguments, short, lists_of(parser))
+    arguments = rewritten(arguments, short, lists())
     # What --print_config prints is known only when the experiment file is.
     given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
     stage, config = given.stage, config_of(given)
@@ -165,10 +165,14 @@ def make_parser() -> ArgumentParser:
     return parser
 
 
-def lists_of(parser: ArgumentParser) -> list[str]:
+def lists() -> list[str]:
     """The options that take a list, but for those of files: their names may hold spaces."""
-    defaults = parser.get_defaults().items()
-    return [f"--{name}" for name, value in defaults if isinstance(value, tuple) and not name.endswith(".inputs")]
+    return [
+        f"--{section}.{name}"
+        for section, settings in vars(Config()).items()
+        for name, value in vars(settings).items()
+        if isinstance(value, tuple) and name != "inputs"
+    ]
 
 
 def parse(parser: ArgumentParser, arguments: list[str]) -> Namespace:

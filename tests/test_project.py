@@ -150,4 +150,4 @@ def test_make_passes_its_variables_on(command: list[str], expected: str) -> None
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (PROJECT_ROOT / "benchmarks").glob("[a-z]*.py")))
 def test_benchmarks_find_what_they_import(name: str) -> None:
-    import_module(f"benchmarks.{name}")
+    assert import_module(f"benchmarks.{name}").__doc__, "it says what it measures, or what others share"

@@ -21,8 +21,8 @@ __all__ = [
     "Role",
     "candidates",
     "choose",
+    "chosen",
     "is_current",
-    "name_of",
     "obtainable",
     "opened",
     "prepare",
@@ -109,11 +109,6 @@ def dataset_of(data: Data, choice: Choice, role: Role) -> Dataset:
         assert data.images.folder is not None
         return image_folder(data.images.folder)
     return CATALOG[choice, "digits" if data.denoise == "mnist" else role]
-
-
-def name_of(data: Data, role: Role) -> str:
-    """Name of the dataset that an experiment uses."""
-    return chosen(data, role).name
 
 
 def has_own_images(data: Data, role: Role) -> bool:

@@ -103,7 +103,7 @@ def faster(tables: Tables, net: str) -> Claim:
         "batch_rate": f"{batch['rate'].iloc[0]:g}",
         "target": f"{100 * TARGET:.0f} %",
         "others": "; ".join(
-            f"{100 * target:.0f} %: {steps_by(tables, net, target)}"
+            f"{100 * target:.0f} %: {ratio_at(tables, net, target)}"
             for target in OTHER_TARGETS
             if f"measured_{target:g}" in tables["rates"]
         ),
@@ -113,7 +113,7 @@ def faster(tables: Tables, net: str) -> Claim:
     return Claim(values, above(steps, 1))
 
 
-def steps_by(tables: Tables, net: str, target: float) -> str:
+def ratio_at(tables: Tables, net: str, target: float) -> str:
     """Steps without batch normalization by those with it until a target, tuned for it, in words."""
     best = selected(tuned(tables["rates"], target), net=net)
     return by_steps(selected(best, arm=better_bare(best)), selected(best, arm="batch"))[1]
@@ -184,12 +184,6 @@ def initialisation(tables: Tables) -> Claim | None:
     return Claim(values, above(ratios["ratio"], 1))
 
 
-def in_words(bare_and_batch: Sequence[pd.DataFrame]) -> str:
-    """The ratio of two arms' steps."""
-    bare, batch = bare_and_batch
-    return by_steps(bare, batch)[1]
-
-
 def small_rate(tables: Tables) -> Claim:
     """At one rate, the smaller of the two best, more than half of the advantage is gone (Bjorck et al. 2018).
 
@@ -200,12 +194,14 @@ def small_rate(tables: Tables) -> Claim:
     for net in NET_ORDER:
         of_net = selected(best, net=net)
         arms = (better_bare(of_net), "batch")
-        own_rates = [selected(of_net, arm=arm) for arm in arms]
-        least = min(rows["rate"].iloc[0] for rows in own_rates)
-        one_rate = [selected(table, net=net, arm=arm, rate=least) for arm in arms]
-        advantage, left = (logarithms(*(by_seed(rows, "steps") for rows in at)) for at in (own_rates, one_rate))
+        tuned_bare, tuned_batch = (selected(of_net, arm=arm) for arm in arms)
+        least = min(rows["rate"].iloc[0] for rows in (tuned_bare, tuned_batch))
+        bare, batch = (selected(table, net=net, arm=arm, rate=least) for arm in arms)
+        advantage = logarithms(by_seed(tuned_bare, "steps"), by_seed(tuned_batch, "steps"))
+        left = logarithms(by_seed(bare, "steps"), by_seed(batch, "steps"))
         verdict = below(difference(left, [one / 2 for one in advantage]), 0)
-        values[net] = f"{in_words(one_rate)} / {in_words(own_rates)} ({VERDICT_MARKS[verdict]})"
+        in_words = f"{by_steps(bare, batch)[1]} / {by_steps(tuned_bare, tuned_batch)[1]}"
+        values[net] = f"{in_words} ({VERDICT_MARKS[verdict]})"
         verdicts.append(verdict)
     return Claim(values, min(verdicts))
 

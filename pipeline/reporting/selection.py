@@ -35,7 +35,7 @@ def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRe
 def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:
     """The summary and the trials of the sweep that was asked for last, or None."""
     found = sweeps(store, experiment_id)
-    return (found[0], trials_of(store, experiment_id, found[0])) if found else None
+    return (found[0], trials_of(found[0], store.finished(experiment_id, keys.KIND_TRIAL))) if found else None
 
 
 def sweeps(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
@@ -44,9 +44,8 @@ def sweeps(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
     return sorted(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")), reverse=True)
 
 
-def trials_of(store: TrackingStore, experiment_id: str, summary: RunRecord) -> list[RunRecord]:
-    """The trials of a sweep."""
-    trials = store.finished(experiment_id, keys.KIND_TRIAL)
+def trials_of(summary: RunRecord, trials: Sequence[RunRecord]) -> list[RunRecord]:
+    """Of the finished trials of an experiment those of a sweep."""
     chosen = [trial for trial in trials if summary.tags[keys.SWEEP] in trial.tags.get(keys.SWEEP, "").split()]
     # A trial that two processes ran at once has two runs; it is one trial all the same.
     return list({trial.tags[keys.FINGERPRINT]: trial for trial in chosen}.values())

@@ -11,7 +11,6 @@ from pipeline.reporting.classification import classification_row
 from pipeline.reporting.selection import (
     by_setting,
     finished_classifiers,
-    latest_sweep,
     sweep_in_words,
     sweeps,
     trials_of,
@@ -38,24 +37,30 @@ def run(config: Config) -> None:
         if classifiers:
             found.add("classifier")
             show(name, classifier_rows(classifiers, store.finished(experiment_id, keys.KIND_SUMMARY)))
-        sweep = latest_sweep(store, experiment_id)
-        if sweep:
+        summaries = sweeps(store, experiment_id)
+        if summaries:
             found.add("sweep")
-            summary, runs = sweep
-            show(f"{name}, sweep {summary.tags[keys.SWEEP]}, the last one asked for", denoiser_rows(summary, runs))
-            others = [one for one in sweeps(store, experiment_id) if one.run_id != summary.run_id]
-            if others:
-                say("Earlier sweeps; the same make sweep as then shows one again, and trains nothing anew:")
-                for one in others[:EARLIER]:
-                    say(f"  {one.tags[keys.SWEEP]}  {sweep_in_words(one, trials_of(store, experiment_id, one))}")
-                if len(others) > EARLIER:
-                    say(f"  and {len(others) - EARLIER} more")
-                say("")
+            show_sweeps(name, summaries, store.finished(experiment_id, keys.KIND_TRIAL))
     if found:
         say("Mean over seeds ± half-width of the 95 % t-interval, n seeds; *: the best mean. Charts: make ui")
     for what, hint in MISSING.items():
         if what not in found:
             say(hint)
+
+
+def show_sweeps(experiment: str, summaries: Sequence[RunRecord], trials: Sequence[RunRecord]) -> None:
+    """The table of the sweep asked for last, the first, and what the others are; `trials` are those of all sweeps."""
+    latest, *others = summaries
+    title = f"{experiment}, sweep {latest.tags[keys.SWEEP]}, the last one asked for"
+    show(title, denoiser_rows(latest, trials_of(latest, trials)))
+    if not others:
+        return
+    say("Earlier sweeps; the same make sweep as then shows one again, and trains nothing anew:")
+    for one in others[:EARLIER]:
+        say(f"  {one.tags[keys.SWEEP]}  {sweep_in_words(one, trials_of(one, trials))}")
+    if len(others) > EARLIER:
+        say(f"  and {len(others) - EARLIER} more")
+    say("")
 
 
 def show(title: str, rows: Iterable[Mapping[str, object]]) -> None:

@@ -48,7 +48,7 @@ def run(config: Config) -> None:
     """Denoise the images asked for; say of each what was done, and how good it is where a clean one is given."""
     options = config.denoise
     tasks = tasks_of(options)
-    tables_of_networks()
+    tables_of_networks()  # what can't be imported is said before anything is read
     store = open_store(config.run)
     versions = trained(config, store, "colour", keys.KIND_DENOISER, options.model)
 
@@ -268,15 +268,15 @@ def exported(version: Version, run: RunRecord) -> Denoiser:
 
     model, _ = load(version)
 
-    class Pairs(torch.nn.Module):
-        """Twice the same image: exports once took none that was alone."""
+    class Called(torch.nn.Module):
+        """Hands images on: what is exported is in evaluation mode, and refuses to be told so."""
 
         def forward(self, noisy: torch.Tensor) -> torch.Tensor:
-            denoised: torch.Tensor = model(torch.cat([noisy, noisy]))[: len(noisy)]
+            denoised: torch.Tensor = model(noisy)
             return denoised
 
     clip = version.tags[keys.CLIP] == "True"
-    return Denoiser(Pairs(), False, clip, run.tags[keys.DATA_DIGEST], torch.float32)
+    return Denoiser(Called(), False, clip, run.tags[keys.DATA_DIGEST], torch.float32)
 
 
 def clean_picture(file: Path, noisy_file: Path, noisy: Picture) -> Picture:

@@ -75,7 +75,7 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
 
 def report_folder(config: Config) -> Path:
     """Where the report goes. What is on other data than MNIST and CIFAR-10, or clipped, replaces no other."""
-    name = f"{catalog.name_of(config.data, 'colour')}{'-clipped' * config.sweep.clip}"
+    name = f"{catalog.chosen(config.data, 'colour').name}{'-clipped' * config.sweep.clip}"
     return config.run.output / {"cifar10": "", "demo-patches": "demo"}.get(name, name)
 
 

@@ -121,7 +121,8 @@ def test_each_arm_trains_with_its_own_loss_rate_and_head_start(
     monkeypatch.setattr(gan_training, "descend_generator", lambda *a: steps.append("g") or own(*a))
     judge = Judge.trained(studied, 5, CPU)
     for loss in gan_training.LOSSES:
-        used.clear(), steps.clear()
+        used.clear()
+        steps.clear()
         gan_training.trained(Arm(loss, "sgd", 4, 2), SMALL, 0, studied, judge, CPU)
         assert set(used) == {loss}
         assert "".join(steps) == "dddd" + "ddg" * SMALL.steps

@@ -415,15 +415,14 @@ def test_networks_are_measured_in_evaluation_mode() -> None:
 
 
 def test_the_average_is_also_of_the_running_statistics() -> None:
-    model, means = network(), []
+    means: list[torch.Tensor] = []
 
     def watched(net: nn.Module, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         loss = noisy_loss(net, batch, generator)
         means.append(net[1].running_mean.clone())  # type: ignore[index]
         return loss
 
-    training = Training(steps=4, batch_size=10, ema=0.5)
-    fit(model, some_batches(), watched, lambda _: {}, training, 0, Setting(torch.float32, Silent()))
+    model, _ = trained(Training(steps=4, batch_size=10, ema=0.5), objective=watched)
     average = means[1]  # the first is the warm-up's
     for mean in means[2:]:
         average = 0.5 * average + 0.5 * mean
@@ -443,15 +442,7 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_steps() -> None:
             told.append(metrics["train/loss"])
 
     told: list[float] = []
-    fit(
-        network(),
-        some_batches(),
-        watched,
-        lambda _: {},
-        Training(epochs=2, batch_size=10),
-        0,
-        Setting(torch.float32, Listening()),
-    )
+    trained(Training(epochs=2, batch_size=10), objective=watched, observer=Listening())
     assert told == pytest.approx([sum(losses[1:8]) / 7, sum(losses[8:]) / 7])
 
 
@@ -463,15 +454,7 @@ def test_noise_and_dropout_are_drawn_anew_every_epoch() -> None:
         dropped.append(torch.rand(3))
         return noisy_loss(model, batch, generator)
 
-    fit(
-        network(),
-        some_batches(),
-        watched,
-        lambda _: {},
-        Training(epochs=3, batch_size=10),
-        0,
-        Setting(torch.float32, Silent()),
-    )
+    trained(Training(epochs=3, batch_size=10), objective=watched)
     for drawn in (noise, dropped):
         assert len({tuple(one.tolist()) for one in drawn[1:]}) == 21
 
