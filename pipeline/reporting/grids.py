@@ -78,14 +78,21 @@ def error_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor,
 
 
 def digit_grid(images: torch.Tensor, captions: list[str], title: str, columns: int = 10) -> Figure:
-    """Digits (n, 1, h, w) in [0, 1], each with a caption above."""
+    """Digits (n, 1, h, w) in [0, 1], black on white, each with a caption above."""
     lines = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(columns * 1.1, lines * 1.35 + 0.5), layout="constrained")
-    figure.suptitle(title)
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    for ax in axes:
-        ax.axis("off")
-    for ax, image, caption in zip(axes, images, captions, strict=False):
-        ax.imshow(image[0].numpy(), interpolation="nearest", cmap="gray_r", vmin=0, vmax=1)
-        ax.set_title(caption, fontsize=8)
+    height = lines * 1.35 + 0.4
+    figure = Figure(figsize=(columns * 1.1, height))
+    figure.suptitle(title, y=1 - 0.15 / height, va="top")
+    width = images.shape[3] + GAP
+    # As in `labelled_grid`, one plot a row and no layout engine.
+    margins = {"left": 0.01, "right": 0.99, "bottom": 0.1 / height, "top": 1 - 0.65 / height, "hspace": 0.25}
+    for line, ax in enumerate(figure.subplots(lines, squeeze=False, gridspec_kw=margins).ravel()):
+        row = slice(line * columns, (line + 1) * columns)
+        if len(images):
+            ax.imshow(image_of([1 - images[row]], enlarge=1), interpolation="nearest", cmap="gray", vmin=0, vmax=255)
+        centres = [images.shape[3] / 2 - 0.5 + width * column for column in range(len(captions[row]))]
+        ax.set(xlim=(-0.5, width * columns - GAP - 0.5), xticks=centres, yticks=[])
+        ax.set_xticklabels(captions[row], fontsize=8)
+        ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+        ax.spines[:].set_visible(False)
     return figure

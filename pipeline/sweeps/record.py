@@ -72,7 +72,7 @@ def record_network(recorder: Recorder, result: ClassificationResult | DenoisingR
 
 def record_classifier(recorder: Recorder, result: ClassificationResult, images: ImageStore) -> None:
     """Final figures, the confusion matrix, the misclassified digits, and the model."""
-    from pipeline.reporting import classification_figures  # brings seaborn, which takes a second to import
+    from pipeline.reporting import classification_figures  # brings matplotlib
 
     recorder.metrics(result.metrics)
     test = images.split("test")

@@ -29,7 +29,7 @@ Validate = Callable[[nn.Module], Mapping[str, float]]
 """Figures of a network on validation images."""
 
 SECONDS_BETWEEN_REPORTS = 0.2
-SHARE_MEASURED = 0.05  # of a budget in seconds, to find how long a step takes
+SHARE_MEASURED = 0.01  # of a budget in seconds, to find how long a step takes
 LEAST_MEASURED, MOST_MEASURED = 0.5, 5.0  # seconds
 
 

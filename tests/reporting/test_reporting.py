@@ -40,23 +40,33 @@ def test_misclassified_digits_are_those_and_the_most_confident_come_first(digits
     for place, confidence in ((7, 2.0), (3, 5.0)):
         logits[place] = torch.zeros(10)
         logits[place, (labels[place] + 1) % 10] = confidence
-    drawn = [ax for ax in misclassified(misses(logits, labels), digits).axes if ax.images]
-    assert [ax.get_title().split(" (")[0] for ax in drawn] == [
+    (line,) = misclassified(misses(logits, labels), digits).axes
+    assert [tick.get_text().split(" (")[0] for tick in line.get_xticklabels()] == [
         f"{labels[place]} → {(labels[place] + 1) % 10}" for place in (3, 7)
     ]
-    np.testing.assert_allclose(drawn[0].images[0].get_array(), digits.images[1437 + 3, 0] / 255, atol=1e-6)
+    shown = np.asarray(line.images[0].get_array())
+    side = digits.images.shape[3]
+    np.testing.assert_array_equal(shown[:, :side], 255 - digits.images[1437 + 3, 0])
+    np.testing.assert_array_equal(shown[:, -side:], 255 - digits.images[1437 + 7, 0])
 
 
 def test_every_digit_has_its_caption() -> None:
-    figure = grids.digit_grid(torch.rand(3, 1, 28, 28), ["3 → 5", "1 → 7", "0 → 6"], "title")
-    drawn = [ax for ax in figure.axes if ax.images]
-    assert [ax.get_title() for ax in drawn] == ["3 → 5", "1 → 7", "0 → 6"]
+    captions = ["3 → 5", "1 → 7", "0 → 6"]
+    figure = grids.digit_grid(torch.rand(3, 1, 28, 28), captions, "title", columns=2)
+    for line, expected in zip(figure.axes, (captions[:2], captions[2:]), strict=True):
+        assert [tick.get_text() for tick in line.get_xticklabels()] == expected
+        for digit, place in enumerate(line.get_xticks()):
+            assert digit * 30 <= place < digit * 30 + 28
+
+
+def test_no_digits_are_a_grid_too() -> None:
+    assert not grids.digit_grid(torch.empty(0, 1, 28, 28), [], "title").axes[0].images
 
 
 def test_only_mistakes_are_coloured_in_the_confusion_matrix() -> None:
     figure = classification_figures.confusion(torch.tensor([[90, 2], [0, 80]]), ["a", "b"], "title")
-    (mesh,) = figure.axes[0].collections
-    assert np.asarray(mesh.get_array()).ravel().tolist() == [0, 2, 0, 0]
+    (coloured,) = figure.axes[0].images
+    assert np.asarray(coloured.get_array()).ravel().tolist() == [0, 2, 0, 0]
     assert [text.get_text() for text in figure.axes[0].texts] == ["90", "2", "0", "80"]
 
 
