@@ -5,7 +5,8 @@ BIN := .venv/Scripts
 else
 BIN := .venv/bin
 endif
-READY := .venv/ready
+# Programs from elsewhere (BIN=folder) are as they are; our own are installed first.
+READY := $(if $(filter command,$(origin BIN)),,.venv/ready)
 
 # What each target takes, as options of its command line; while only-names is set, as the names of the variables alone.
 # $(call option,NAME,--dotted.name …): the value of a variable the user gave, even an empty one, under each of the names.

@@ -8,30 +8,16 @@ largest difference is printed.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, ratio, seconds_of, spread
 from pipeline.data.demo import read_patches
 from pipeline.metrics.image import psnr, ssim
 
-COUNT, REPEATS = 1000, 5
+COUNT, REPEATS = 1000, 7
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1, "channel_axis": 0}
-
-
-def best_of(call: Callable[[], object], repeats: int) -> float:
-    """Seconds of the quickest call, after one that warms up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def main() -> None:
@@ -53,8 +39,9 @@ def main() -> None:
     }
     for name, (ours, theirs) in ways.items():
         apart = np.abs(ours() - theirs()).max()
-        seconds, loop = best_of(ours, REPEATS), best_of(theirs, 1)
-        print(f"{name}: {seconds:.4f} s, scikit-image's loop {loop:.3f} s: {loop / seconds:.1f}×; apart by {apart:.1g}")
+        found = seconds_of({"ours": ours, "loop": theirs}, REPEATS)
+        print(f"{name}: {spread(found['ours'], 'ms', 1000)}, scikit-image's loop {spread(found['loop'], 'ms', 1000)}:")
+        print(f"  {ratio(found['loop'], found['ours']):.1f}×; apart by {apart:.1g}")
 
 
 if __name__ == "__main__":

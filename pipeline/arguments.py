@@ -32,6 +32,8 @@ KINDS = {
     "tuple": "list",
     "dict": "table {name: value}",
 }
+PLAIN = r"[\w.+-]+"
+"""Words that mean themselves in YAML."""
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
 
 
@@ -110,12 +112,13 @@ def as_list(words: str) -> str:
     """Words as a YAML list, unless they are one. "0.001:0.2:8" stands for eight numbers, each a like factor apart."""
     if words.strip().startswith("["):
         return words
-    return f"[{', '.join(number for word in words.replace(',', ' ').split() for number in spaced(word))}]"
+    single = [number for word in words.replace(",", " ").split() for number in spaced(word)]
+    return f"[{', '.join(one if re.fullmatch(PLAIN, one) else json.dumps(one) for one in single)}]"
 
 
 def spaced(word: str) -> list[str]:
     """The numbers that "least:greatest:count" stands for, to four digits; any other word as it is."""
-    if word.count(":") != 2:
+    if word.count(":") != 2 or "/" in word:
         return [word]
     try:
         least, greatest, count = (kind(part) for kind, part in zip((float, float, int), word.split(":"), strict=True))
@@ -198,7 +201,9 @@ def explain(message: str, known: Iterable[str]) -> str:
     line = re.sub(r"Unable to load config '(.*)' - Parser key .*", r"expected a table {name: value}, found \1", line)
     line = re.sub(r"typing\.Literal\[('\w+')\]", r"\1", line)
     line = re.sub(r"a typing\.Literal\[([^]]+)\]", r"one of \1", line)
-    line = re.sub(r"Expected (.+)\. Got value: (.*)", r"expected \1, found \2", line)
+    line = re.sub(
+        r"Expected (.+)\. Got value: ?(.*)", lambda match: f"expected {match[1]}, found {match[2] or 'nothing'}", line
+    )
 
     unknown = (
         re.search(r"unrecognized arguments: --([\w.]+)", line)

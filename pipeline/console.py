@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 from rich.console import Console
@@ -15,9 +16,21 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.interruption import interrupt
+
 T = TypeVar("T")
 
-console = Console(highlight=False)
+
+class Terminal(Console):
+    """A console whose reader may go away (`… | head`): an interruption like any other, and no fault of a trial."""
+
+    def on_broken_pipe(self) -> None:
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        interrupt(getattr(signal, "SIGPIPE", signal.SIGTERM), None)
+
+
+console = Terminal(highlight=False)
 if not console.is_terminal:
     console.width = 120  # a file or a pipe has no width of its own, and rich would take 80
 

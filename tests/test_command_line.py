@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,8 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
         (["study-gan", "--gan.samples=1"], "gan.samples is 1; give 2 or more"),
         (["study-batchnorm", "--batch_norm.steps=20"], "batch_norm.steps is 20; give 22 or more"),
         (["study-batchnorm", "--batch_norm.width=10"], "batch_norm.width is 10; give a multiple of 4"),
+        (["study-batchnorm", "--batch_norm.batch_size=1"], "batch_norm.batch_size is 1; give 2 or more"),
+        (["ui", "--ui.port="], "ui.port: expected a whole number, found nothing"),
         (["study-batchnorm", "--batch_norm.depth=1"], "batch_norm.depth is 1; give 2 or more"),
         (["sweep", "--data.images.folder="], "IMAGES is empty; give a path, or leave it out"),
         (["all", "--data.source="], "SOURCE is empty; give a path, or leave it out"),
@@ -250,6 +253,7 @@ def test_a_home_may_be_given_as_make_passes_it_on() -> None:
 def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
     assert as_list("0.001:0.1:3 0.5") == "[0.001, 0.01, 0.1, 0.5]"
     assert len(as_list("0.001:0.2:8").split(",")) == 8
+    assert as_list("head http://a:5000 *") == '[head, "http://a:5000", "*"]'
     for wrong in ("0.2:0.001:3", "0.1:0.2:1", "0:1:3", "a:b:c"):
         with pytest.raises(UserError, match="give least:greatest:count"):
             as_list(wrong)
@@ -283,3 +287,18 @@ def test_print_config_only_prints(arguments: list[str], home: Path) -> None:
     assert done.stdout.startswith(f"stage: {arguments[0]}\n")
     assert "Denoising" not in done.stdout
     assert not (home / "mlruns").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this system has no such signal")
+def test_a_reader_that_goes_away_interrupts() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "doctor"],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=120) == 128 + signal.SIGPIPE
+    assert process.stderr is not None
+    assert process.stderr.read() == b"interrupted; the same command goes on from the last checkpoint\n"

@@ -102,6 +102,14 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     assert report_file.read_text(encoding="utf-8").count("| 0.2 | ") == 3, "both models, and their comparison"
 
 
+def test_no_report_of_nothing_takes_the_place_of_one(pipeline: Pipeline, home: Path) -> None:
+    done = pipeline("report", "--data.choice=demo", "--report.run_missing=false")
+    assert done.returncode == 2
+    message = "error: nothing to report yet: there are no finished runs on these data; make all makes them\n"
+    assert done.stderr == message
+    assert not (home / "reports").exists()
+
+
 def test_no_number_of_the_report_is_typed_by_hand(pipeline: Pipeline, home: Path) -> None:
     assert pipeline("sweep", *DEMO, "--sweep.variances=0.05").returncode == 0
     report_file = home / "reports" / "output" / "demo" / "report.en.md"

@@ -148,6 +148,11 @@ def test_make_passes_its_variables_on(command: list[str], expected: str) -> None
     assert re.sub(r" +", " ", expected) in re.sub(r" +", " ", printed)
 
 
+def test_with_programs_from_elsewhere_none_are_installed() -> None:
+    assert "pip install" in make("--dry-run", "--assume-new=requirements.lock", "demo")
+    assert "pip install" not in make("--dry-run", "--assume-new=requirements.lock", "demo", "BIN=/opt/conda/bin")
+
+
 @pytest.mark.parametrize("name", sorted(file.stem for file in (PROJECT_ROOT / "benchmarks").glob("[a-z]*.py")))
 def test_benchmarks_find_what_they_import(name: str) -> None:
     assert import_module(f"benchmarks.{name}").__doc__, "it says what it measures, or what others share"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,8 +45,8 @@ def require_variances(name: str, values: Iterable[float]) -> None:
 
 def require_distinct(name: str, values: Sequence[object]) -> None:
     """Refuse a value given twice: it would be one trial, counted as two."""
-    for value in values:
-        if values.count(value) > 1:
+    for value, count in Counter(values).items():
+        if count > 1:
             raise UserError(f"{name}: {value} is given more than once")
 
 

@@ -122,6 +122,8 @@ class BatchNormStudy(Study):
             )
         if self.width % GROUPS:
             raise UserError(f"batch_norm.width is {self.width}; give a multiple of {GROUPS}, for group normalization")
+        if self.batch_size < 2:
+            raise UserError(f"batch_norm.batch_size is {self.batch_size}; give 2 or more: one image has no variance")
         if self.depth < 2:
             raise UserError(f"batch_norm.depth is {self.depth}; give 2 or more: layers are moved under others")
         if len(self.depths) < 2:

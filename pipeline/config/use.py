@@ -125,6 +125,10 @@ class Server:
             raise UserError(f"server.workers is {self.workers}; give 1 or more")
         if "*" in self.allowed_hosts:
             raise UserError("server.allowed_hosts: * is every name; give those that the machine is called by")
+        for name in self.allowed_hosts:
+            if "/" in name or name.count(":") == 1:
+                only = urlsplit(name if "/" in name else f"//{name}").hostname
+                raise UserError(f"server.allowed_hosts: {name} is an address; give the name alone: HOSTS={only}")
         if self.backend and urlsplit(self.backend).password:
             raise UserError(
                 "server.backend holds a password, which every list of processes would show; "

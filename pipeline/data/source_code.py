@@ -64,11 +64,6 @@ def code_digest(files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(module_digest(file) for file in files).encode()).hexdigest()
 
 
-def modules_in(rooms: Iterable[Path]) -> list[Path]:
-    """The modules of some folders, those of each sorted."""
-    return [file for room in rooms for file in sorted(room.glob("*.py"))]
-
-
 def imported_modules(modules: Iterable[str], rooms: Iterable[str], leave_out: str = "") -> list[str]:
     """Modules and all that they import, directly or not, sorted.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.metrics.statistics import Estimate, Spread, estimate
+from pipeline.reporting.selection import fingerprint_of, users_of
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord
 
@@ -30,19 +31,21 @@ class ClassificationRow:
     """Accuracy of the mean probability of all seeds, if there are several."""
 
 
-def classification_row(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]) -> ClassificationRow:
-    """Mean and interval over the seeds of one setting, and what they do together."""
+def classification_row(
+    runs: Sequence[RunRecord], summaries: Sequence[RunRecord], by_user: bool = False
+) -> ClassificationRow:
+    """Mean and interval over the seeds of one setting, and what they do together; with whose they are, if asked for."""
     params = runs[0].params
-    members = " ".join(sorted(run.run_id for run in runs))
-    summary = next((one for one in summaries if one.tags.get(keys.MEMBERS) == members), None)
+    summary = next((one for one in summaries if one.tags[keys.FINGERPRINT] == fingerprint_of(runs)), None)
     settings = json.loads(params["settings"])
+    whose = [f"by {' and '.join(users_of(runs))}"] if by_user else []
 
     def over_seeds(key: str) -> Estimate:
         return estimate([run.metrics[key] for run in runs])
 
     return ClassificationRow(
         model=params["model"],
-        settings=", ".join(f"{name} {value}" for name, value in settings.items()),
+        settings=", ".join([*(f"{name} {value}" for name, value in settings.items()), *whose]),
         parameters=int(params["params_n"]),
         optimizer=params["optimizer"],
         steps=int(params["steps"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -148,8 +149,8 @@ def denoising_summary(results: pd.DataFrame) -> list[DenoisingRow]:
     return sorted(rows, key=lambda row: (row.variance, row.psnr.mean))
 
 
-def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:
-    """PSNR of every trained network (rows) at every variance (columns), mean over seeds.
+def cross_matrix(runs: Sequence[RunRecord], variances: Collection[float]) -> pd.DataFrame:
+    """PSNR of every trained network (rows) at every variance of a sweep (columns), mean over seeds.
 
     Only variances at which all have been measured.
     """
@@ -158,7 +159,8 @@ def cross_matrix(runs: Sequence[RunRecord]) -> pd.DataFrame:
         if not run.trained:
             continue
         found: dict[float, float] = {
-            variance: run.metrics[keys.cross("psnr", variance)] for variance in variances_across(run)
+            variance: run.metrics[keys.cross("psnr", variance)]
+            for variance in set(variances) & set(variances_across(run))
         }
         if not serves_any(run):
             found[float(run.params["variance"])] = run.metrics[keys.TEST_PSNR]
@@ -190,8 +192,9 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
 
     Columns variance, model, other, difference (dB, mean over images and seeds), low and high (95 % bootstrap interval
     over test images of the mean over seeds), half_width (of the 95 % t-interval over seeds; none for one seed), n
-    (seeds that both have) and p (sign-flip test over seeds, adjusted by Holm over all rows that have one; none below
-    six seeds, nor against what is not trained: that a network beats it is no question of seeds).
+    (seeds that both have) and p (sign-flip test over seeds, adjusted by Holm over all pairs of networks of every
+    variance, for the best is chosen by the same figures; none below six seeds, nor against what is not trained: that a
+    network beats it is no question of seeds).
     """
     rows = []
     for variance, part in images.groupby("variance"):
@@ -224,14 +227,21 @@ def comparisons(images: pd.DataFrame) -> pd.DataFrame:
             )
     table = pd.DataFrame(rows, columns=COMPARED)
     tested = table["p"].notna()
-    table.loc[tested, "p"] = holm(table.loc[tested, "p"].tolist())
+    p_values = table.loc[tested, "p"].tolist()
+    # Pairs without the best count as 1: had they been tested, the others would be adjusted by no more.
+    untested = pairs(table) - len(p_values)
+    table.loc[tested, "p"] = holm([*p_values, *[1.0] * untested])[: len(p_values)]
     return table
+
+
+def pairs(compared: pd.DataFrame) -> int:
+    """How many pairs the tested networks of a table of comparisons make, over all variances."""
+    return sum(math.comb(others + 1, 2) for others in compared.dropna(subset="p").groupby("variance").size())
 
 
 def least_p(compared: pd.DataFrame) -> float:
     """What the smallest p of a table of comparisons could be at best, given its seeds and the correction by Holm."""
-    tested = compared.dropna(subset="p")
-    return min([1.0, *(len(tested) * least_sign_flip_p(n) for n in tested["n"])])
+    return min([1.0, *(pairs(compared) * least_sign_flip_p(n) for n in compared.dropna(subset="p")["n"])])
 
 
 def best_of(scores: pd.DataFrame, trained: Sequence[str]) -> str:

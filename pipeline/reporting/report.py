@@ -22,7 +22,7 @@ from pipeline.reporting.gan_claims import GAN_CLAIMS
 from pipeline.reporting.html import DIRECTIONS, page
 from pipeline.reporting.inputs import ANSWERS, FIGURES, LANGUAGES, Part, report_files
 from pipeline.reporting.render import left_to_right, render, render_text
-from pipeline.reporting.selection import by_setting, variances_of
+from pipeline.reporting.selection import by_setting, users_of, variances_of
 from pipeline.reporting.studies import newest, samples, seeds_of, tables_of
 from pipeline.reporting.study_figures import batch_norm_figures, gan_figures
 from pipeline.tracking import keys
@@ -99,7 +99,7 @@ def study_context(study: str, store: TrackingStore, part: Part | None, pictures:
     """Claims and figures of a study; None if nothing of it has been run."""
     if part is None:
         return None
-    runs = newest(part.runs)
+    runs = newest(part.runs, part.home)
     tables = tables_of(runs, store)
     drawn = gan_figures(tables, samples(runs, store)) if study == "gan" else batch_norm_figures(tables)
     return {
@@ -160,7 +160,8 @@ def part_context(part: Part, runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """A row a setting, the last one first, with the figures of that one's first seed."""
-    settings = by_setting(part.runs)
+    settings = by_setting(part.runs, part.home)
+    several = len(users_of(part.runs)) > 1
     shown = settings[0]
     curves = [
         {"run": run.name, "epoch": epoch, "accuracy": accuracy}
@@ -169,7 +170,7 @@ def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
     ]
     return {
         **part_context(part, [run for setting in settings for run in setting]),
-        "rows": [classification.classification_row(setting, part.summaries) for setting in settings],
+        "rows": [classification.classification_row(setting, part.summaries, several) for setting in settings],
         "misses": misses_of(store, shown[0]),
         "curves": save(classification_figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
         "confusion": copy(store, shown[0], "confusion_matrix.png", pictures / "confusion_matrix.png"),
@@ -189,14 +190,15 @@ def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """Tables and figures of the denoisers: the ten images of the first seed of every trained model and variance."""
     (summary,) = part.summaries
-    results = denoising.denoising_results(part.runs, variances_of(summary.tags))
+    variances = variances_of(summary.tags)
+    results = denoising.denoising_results(part.runs, variances)
     rows = denoising.denoising_summary(results)
     tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}
     classes = part.data.classes
     if "label" not in tables[keys.BY_CLASS]:  # summaries once had a column a class
         long = tables[keys.BY_CLASS].melt(["model", "variance"], var_name="class", value_name="psnr")
         tables[keys.BY_CLASS] = long.assign(label=long["class"].map(classes.index))
-    drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs), tables, classes)
+    drawn = denoising_figures.all_of(results, denoising.cross_matrix(part.runs, variances), tables, classes)
     trained = [run for run in part.runs if run.trained]
     first = min((int(run.params["seed"]) for run in trained), default=0)
     shown = [run for run in sorted(trained, key=grid_order) if int(run.params["seed"]) == first]

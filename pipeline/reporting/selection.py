@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
@@ -10,21 +11,27 @@ from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import variance_text
 
 
-def by_setting(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+def by_setting(runs: Sequence[RunRecord], home: str) -> list[list[RunRecord]]:
     """Runs that differ in nothing but the seed, together and in the order of their seeds; the last asked for first.
 
-    Where the code has changed since, only the runs of the newest code count: seeds are averaged, versions are not.
+    Where somebody's code has changed since, only their runs of the newest count: seeds are averaged, versions are not.
+    `home` names the one whose own runs come first.
     """
-    newest: dict[str, str] = {}
-    groups: dict[str, dict[int, RunRecord]] = {}
-    for run in sorted(runs, key=lambda run: run.wanted_ms, reverse=True):
+    newest: dict[tuple[str, str], str] = {}
+    groups: dict[tuple[str, str], dict[int, RunRecord]] = {}
+    for run in sorted(runs, key=lambda run: run.wanted_ms(home), reverse=True):
         identity = json.loads(run.tags[keys.IDENTITY])
         seed = identity["trial"].pop("seed")
         setting = json.dumps([identity["kind"], identity["trial"], identity["data"]])
         code = json.dumps(identity["code"])
-        if newest.setdefault(setting, code) == code:
-            groups.setdefault(setting, {}).setdefault(seed, run)
+        if newest.setdefault((setting, run.tags.get(keys.USER, "")), code) == code:
+            groups.setdefault((setting, code), {}).setdefault(seed, run)
     return [[group[seed] for seed in sorted(group)] for group in groups.values()]
+
+
+def fingerprint_of(runs: Sequence[RunRecord]) -> str:
+    """What the summary of these runs is found by."""
+    return hashlib.sha256(" ".join(sorted(run.run_id for run in runs)).encode()).hexdigest()
 
 
 def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
@@ -32,16 +39,21 @@ def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRe
     return [run for run in store.finished(experiment_id, keys.KIND_TRIAL) if keys.TEST_ECE in run.metrics]
 
 
-def latest_sweep(store: TrackingStore, experiment_id: str) -> tuple[RunRecord, list[RunRecord]] | None:
-    """The summary and the trials of the sweep that was asked for last, or None."""
-    found = sweeps(store, experiment_id)
+def users_of(runs: Sequence[RunRecord]) -> list[str]:
+    """Who made them, by name."""
+    return sorted({run.tags.get(keys.USER, "unknown") for run in runs})
+
+
+def latest_sweep(store: TrackingStore, experiment_id: str, home: str) -> tuple[RunRecord, list[RunRecord]] | None:
+    """The summary and the trials of the sweep that was asked for last, by this home if there is one, or None."""
+    found = sweeps(store, experiment_id, home)
     return (found[0], trials_of(found[0], store.finished(experiment_id, keys.KIND_TRIAL))) if found else None
 
 
-def sweeps(store: TrackingStore, experiment_id: str) -> list[RunRecord]:
-    """The summaries of all sweeps of an experiment, the last asked for first."""
+def sweeps(store: TrackingStore, experiment_id: str, home: str) -> list[RunRecord]:
+    """The summaries of all sweeps of an experiment, the last asked for first, those of this home before all others."""
     summaries = [one for one in store.finished(experiment_id, keys.KIND_SUMMARY) if keys.SWEEP in one.tags]
-    return sorted(summaries, key=lambda run: int(run.tags.get(keys.REQUESTED, "0")), reverse=True)
+    return sorted(summaries, key=lambda run: run.wanted_ms(home), reverse=True)
 
 
 def trials_of(summary: RunRecord, trials: Sequence[RunRecord]) -> list[RunRecord]:

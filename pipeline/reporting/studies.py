@@ -12,10 +12,10 @@ from pipeline.reporting.selection import by_setting
 from pipeline.tracking.store import RunRecord, TrackingStore
 
 
-def newest(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Of every experiment the runs of the settings and code that were asked for last, one a seed."""
+def newest(runs: Sequence[RunRecord], home: str) -> list[RunRecord]:
+    """Of every experiment the runs of the settings and code that a home asked for last, or any, one a seed."""
     found: dict[str, list[RunRecord]] = {}
-    for setting in by_setting(runs):
+    for setting in by_setting(runs, home):
         found.setdefault(setting[0].params["experiment"], setting)
     return [run for setting in found.values() for run in setting]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 from pipeline.config import Config, Run
 from pipeline.console import say, table
 from pipeline.data import catalog
 from pipeline.data.store import ImageStore, Manifest
+from pipeline.reporting.selection import fingerprint_of
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import describe, experiment_for, require_network, run_missing
 from pipeline.sweeps.identity import CLASSIFICATION
@@ -32,7 +32,7 @@ def run(config: Config) -> None:
     if config.run.dry_run:
         return
     runs = results.runs
-    store.note_request(results.reused)
+    store.note_request((one.run_id for one in results.reused), owner(config.run))
     register_trained("classify", results.planned, images.manifest, store, config.run)
     table(
         f"Classifying {images.manifest.title}",
@@ -68,13 +68,12 @@ def summarise(
 
     The networks' number is that of the seeds asked for: nothing is chosen by looking at test images.
     """
-    members = " ".join(sorted(one.run_id for one in runs))
-    fingerprint = hashlib.sha256(members.encode()).hexdigest()
+    fingerprint = fingerprint_of(runs)
     with locked(run, fingerprint, SUMMARY_PATIENCE):
         for summary in store.finished(experiment_id, keys.KIND_SUMMARY):
-            if summary.tags.get(keys.MEMBERS) == members:
+            if summary.tags[keys.FINGERPRINT] == fingerprint:
                 return summary.run_id, summary.metrics[keys.ENSEMBLE_ACCURACY]
-        tags = {keys.MEMBERS: members, keys.DATA_DIGEST: images.manifest.digest, keys.OWNER: owner(run)}
+        tags = {keys.DATA_DIGEST: images.manifest.digest, keys.OWNER: owner(run)}
         return write_summary(store, experiment_id, fingerprint, tags, images, runs)
 
 

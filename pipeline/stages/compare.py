@@ -14,8 +14,10 @@ from pipeline.reporting.selection import (
     sweep_in_words,
     sweeps,
     trials_of,
+    users_of,
     variances_of,
 )
+from pipeline.sweeps.locks import known_owner
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, open_store
 from pipeline.trials import variance_text
@@ -31,13 +33,14 @@ MISSING = {
 def run(config: Config) -> None:
     """Print a table an experiment, whatever has been run, and how to run what has not."""
     store = open_store(config.run)
+    home = known_owner(config.run)
     found = set()
     for experiment_id, name in store.experiments():
         classifiers = finished_classifiers(store, experiment_id)
         if classifiers:
             found.add("classifier")
-            show(name, classifier_rows(classifiers, store.finished(experiment_id, keys.KIND_SUMMARY)))
-        summaries = sweeps(store, experiment_id)
+            show(name, classifier_rows(classifiers, store.finished(experiment_id, keys.KIND_SUMMARY), home))
+        summaries = sweeps(store, experiment_id, home)
         if summaries:
             found.add("sweep")
             show_sweeps(name, summaries, store.finished(experiment_id, keys.KIND_TRIAL))
@@ -57,7 +60,8 @@ def show_sweeps(experiment: str, summaries: Sequence[RunRecord], trials: Sequenc
         return
     say("Earlier sweeps; the same make sweep as then shows one again, and trains nothing anew:")
     for one in others[:EARLIER]:
-        say(f"  {one.tags[keys.SWEEP]}  {sweep_in_words(one, trials_of(one, trials))}")
+        by = f" (by {one.tags[keys.USER]})" if len(users_of(summaries)) > 1 else ""
+        say(f"  {one.tags[keys.SWEEP]}  {sweep_in_words(one, trials_of(one, trials))}{by}")
     if len(others) > EARLIER:
         say(f"  and {len(others) - EARLIER} more")
     say("")
@@ -69,10 +73,11 @@ def show(title: str, rows: Iterable[Mapping[str, object]]) -> None:
     say("")
 
 
-def classifier_rows(runs: Sequence[RunRecord], summaries: Sequence[RunRecord]) -> list[dict[str, str]]:
-    """A row a setting, the last one first."""
-    settings = by_setting(runs)
-    rows = [classification_row(setting, summaries) for setting in settings]
+def classifier_rows(runs: Sequence[RunRecord], summaries: Sequence[RunRecord], home: str) -> list[dict[str, str]]:
+    """A row a setting, the last one first, those of this home before all others."""
+    settings = by_setting(runs, home)
+    several = len(users_of(runs)) > 1
+    rows = [classification_row(setting, summaries, several) for setting in settings]
     best = max(row.accuracy.mean for row in rows)
     return [
         {

@@ -66,17 +66,17 @@ def run(config: Config) -> None:
         try:
             noisy = read_picture(task.source)
             clean = clean_picture(task.clean, task.source, noisy) if task.clean else None
+            pixels = torch.from_numpy(noisy.pixels).to(device)
+            variance = estimated(pixels) if options.variance == "blind" else options.variance
+            seen = variance_seen(pixels, variance, channels)
+            version = nearest(versions, seen, options.variance == "blind")
+            denoised = noisy.with_pixels(opened(version).denoise(pixels, seen).cpu().numpy())
         except UserError as error:
             if len(tasks) == 1:
                 raise
             complain(f"error: {error}")
             failures += 1
             continue
-        pixels = torch.from_numpy(noisy.pixels).to(device)
-        variance = estimated(pixels) if options.variance == "blind" else options.variance
-        seen = variance_seen(pixels, variance, channels)
-        version = nearest(versions, seen, options.variance == "blind")
-        denoised = noisy.with_pixels(opened(version).denoise(pixels, seen).cpu().numpy())
         write_whole(task.target, denoised.encoded())
         parts = [str(noisy), noise_in_words(variance, seen, options.variance, version)]
         if clean:
@@ -201,7 +201,8 @@ class Network:
     """A trained denoiser that takes images of any size, grey or colour."""
 
     denoiser: Denoiser
-    channels: int
+    shape: Sequence[int]
+    """(−1, c, h, w) of what it takes; −1 for h and w: any size."""
     device: torch.device
 
     @classmethod
@@ -212,34 +213,44 @@ class Network:
         """
         import torch
 
-        run, channels = store.run(version.run_id), input_shape(version)[1]
+        run, shape = store.run(version.run_id), input_shape(version)
         changed = [name.removeprefix("pipeline.") for name in networks_changed(run.tags[keys.IDENTITY])]
         if not changed:
             try:
-                return cls(rebuilt(store, run, channels, device), channels, device)
+                return cls(rebuilt(store, run, shape[1], device), shape, device)
             except (KeyError, TypeError, RuntimeError, UserError):
                 changed = ["the code"]
         own = ", and goes by its own estimate of the noise" if version.span[0] < version.span[1] else ""
         what = f"{', '.join(changed)} changed since {version.uri} was trained"
         say(f"denoise   {what}: it is used as exported then{own}")
-        return cls(exported(version, run), channels, torch.device("cpu"))
+        return cls(exported(version, run), shape, torch.device("cpu"))
 
     def denoise(self, noisy: torch.Tensor, variance: float) -> torch.Tensor:
-        """(c, h, w) → the same, from 0 to 1; `variance` as the network meets it."""
+        """(c, h, w) → the same, from 0 to 1; `variance` as the network meets it.
+
+        Raises `UserError` for another size than the network can take.
+        """
         import torch
 
         from pipeline.models.tiles import tiled
 
         noisy = noisy.to(self.device)
 
+        _, channels, *size = self.shape
+
         def network(images: torch.Tensor) -> torch.Tensor:
             return self.denoiser.denoise(images, variance)
 
+        def whole(image: torch.Tensor) -> torch.Tensor:
+            return tiled(network, image) if size == [-1, -1] else network(image[None])[0]
+
+        if size not in ([-1, -1], list(noisy.shape[1:])):
+            raise UserError(f"this network takes images of {size[1]}×{size[0]} pixels alone")
         if is_grey(noisy):
-            return tiled(network, noisy[:1].expand(self.channels, -1, -1)).mean(dim=0).expand_as(noisy)
-        if len(noisy) == self.channels:
-            return tiled(network, noisy)
-        return torch.cat([tiled(network, channel[None]) for channel in noisy])
+            return whole(noisy[:1].expand(channels, -1, -1)).mean(dim=0).expand_as(noisy)
+        if len(noisy) == channels:
+            return whole(noisy)
+        return torch.cat([whole(channel[None]) for channel in noisy])
 
 
 def rebuilt(store: TrackingStore, run: RunRecord, channels: int, device: torch.device) -> Denoiser:

@@ -11,11 +11,15 @@ from pipeline.config import Config
 from pipeline.console import say, waiting
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
-from pipeline.errors import TrialsFailedError
-from pipeline.reporting.inputs import Part, inputs_digest, is_current, report_files
+from pipeline.errors import TrialsFailedError, UserError
+from pipeline.reporting.inputs import Part, in_order, inputs_digest, is_current, report_files
 from pipeline.reporting.selection import finished_classifiers, latest_sweep, sweep_in_words
 from pipeline.stages import classify, study, sweep
+from pipeline.sweeps.identity import code_changed
+from pipeline.sweeps.locks import known_owner
 from pipeline.tracking import keys
+from pipeline.tracking.addresses import without_password
+from pipeline.tracking.environment import user
 from pipeline.tracking.store import TrackingStore, open_store
 
 
@@ -31,24 +35,25 @@ def run(config: Config) -> None:
     store = open_store(config.run)
     failures: list[str] = []
     parts: dict[str, Part | None] = {role: find(config, store) for role, (find, _) in QUESTIONS.items()}
-    if config.report.run_missing:
-        for role, (find, stage) in QUESTIONS.items():
-            if not can_run(config, role):
-                continue
-            if not catalog.is_current(config.data, config.run, role):
-                catalog.prepare(config.data, config.run, role)
-                parts[role] = find(config, store)
-            if parts[role] is None:
-                try:
-                    stage.run(config)
-                except TrialsFailedError as error:
-                    failures.append(str(error))
-                parts[role] = find(config, store)
+    for role, (find, stage) in QUESTIONS.items():
+        if not can_run(config, role):
+            continue
+        if not catalog.is_current(config.data, config.run, role):
+            catalog.prepare(config.data, config.run, role)
+            parts[role] = find(config, store)
+        if parts[role] is None and config.report.run_missing:
+            try:
+                stage.run(config)
+            except TrialsFailedError as error:
+                failures.append(str(error))
+            parts[role] = find(config, store)
     if config.run.dry_run:
         say(f"report    {report_files(report_folder(config))[0]}: written then, unless made from the same runs")
         return
 
     parts |= {name: study_part(name, config, store) for name in study.STAGES}
+    if not any(parts.values()) and not failures:
+        raise UserError(f"nothing to report yet: {nothing_in(store)}")
     write(config, store, parts)
     if failures:
         raise TrialsFailedError("\n".join(failures))
@@ -62,6 +67,8 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
     if colour := parts["colour"]:
         which = sweep_in_words(colour.summaries[0], colour.runs)
         say(f"report    denoising: the sweep that was asked for last, {which}")
+    for part in filter(None, parts.values()):
+        say_what_has_changed(part)
     if is_current(report_files(folder), inputs):
         say(f"report    reuse (made from the same runs): {report_files(folder)[0]}")
         return
@@ -71,6 +78,25 @@ def write(config: Config, store: TrackingStore, parts: Mapping[str, Part | None]
         write_report(folder, store, parts, demo=demo, inputs=inputs)
     for file in report_files(folder):
         say(f"report    {file}")
+
+
+def say_what_has_changed(part: Part) -> None:
+    """The figures are of the code that made them: say where this user's would come out otherwise now."""
+    own = [run for run in in_order(part.runs, part.home) if run.tags.get(keys.USER) == user()]
+    changed = {name.removeprefix("pipeline.") for run in own for name in code_changed(run.tags[keys.IDENTITY])}
+    if changed:
+        names = ", ".join(sorted(changed))
+        say(f"report    {own[0].name} and others on {part.data.title}: figures from before {names} changed")
+
+
+def nothing_in(store: TrackingStore) -> str:
+    """Why there are no runs, and what to do."""
+    if store.uri.startswith("http"):
+        return (
+            f"{without_password(store.uri)} has no finished runs on these data; those that were made here without it "
+            "are seen with MLFLOW_TRACKING_URI unset"
+        )
+    return "there are no finished runs on these data; make all makes them"
 
 
 def report_folder(config: Config) -> Path:
@@ -102,7 +128,8 @@ def digits_part(config: Config, store: TrackingStore) -> Part | None:
         return None
     data, experiment_id = found
     runs = finished_classifiers(store, experiment_id)
-    return Part(data, runs, store.finished(experiment_id, keys.KIND_SUMMARY)) if runs else None
+    summaries = store.finished(experiment_id, keys.KIND_SUMMARY)
+    return Part(data, runs, summaries, home=known_owner(config.run)) if runs else None
 
 
 def study_part(name: str, config: Config, store: TrackingStore) -> Part | None:
@@ -112,7 +139,7 @@ def study_part(name: str, config: Config, store: TrackingStore) -> Part | None:
         return None
     data, experiment_id = found
     runs = store.finished(experiment_id, keys.KIND_TRIAL)
-    return Part(data, runs) if runs else None
+    return Part(data, runs, home=known_owner(config.run)) if runs else None
 
 
 def colour_part(config: Config, store: TrackingStore) -> Part | None:
@@ -121,11 +148,11 @@ def colour_part(config: Config, store: TrackingStore) -> Part | None:
     if found is None:
         return None
     data, experiment_id = found
-    latest = latest_sweep(store, experiment_id)
+    latest = latest_sweep(store, experiment_id, known_owner(config.run))
     if latest is None:
         return None
     summary, runs = latest
-    return Part(data, runs, [summary], clip=config.sweep.clip)
+    return Part(data, runs, [summary], clip=config.sweep.clip, home=known_owner(config.run))
 
 
 QUESTIONS: dict[catalog.Role, tuple[Callable[[Config, TrackingStore], Part | None], ModuleType]] = {

@@ -9,6 +9,7 @@ from pipeline.console import say
 from pipeline.data import catalog
 from pipeline.data.store import Manifest
 from pipeline.stages.trials import describe, experiment_for, run_missing
+from pipeline.sweeps.locks import owner
 from pipeline.sweeps.plan import study_trials
 from pipeline.tracking.store import open_store
 
@@ -28,7 +29,7 @@ def run_study(study: str, config: Config) -> None:
     results = run_missing(STAGES[study], trials, images, store, experiment_id, on_one_thread(config.run))
     if config.run.dry_run:
         return
-    store.note_request(results.reused)
+    store.note_request((one.run_id for one in results.reused), owner(config.run))
     say(f"{STAGES[study]}  {len(results.runs)} of {len(trials)} experiments finished")
     results.require_all()
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from pipeline import metrics, reporting
 from pipeline.config import Config, Run
 from pipeline.console import counted, say, table
 from pipeline.data import catalog
-from pipeline.data.source_code import code_digest, modules_in
 from pipeline.data.store import ImageStore, Manifest
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
-from pipeline.reporting.selection import variances_of
+from pipeline.reporting.inputs import drawn_by
 from pipeline.stages.trained import register_trained
 from pipeline.stages.trials import Results, describe, experiment_for, require_known, require_network, run_missing
 from pipeline.sweeps import cross
@@ -26,9 +22,6 @@ from pipeline.tracking import keys, links
 from pipeline.tracking.store import RunRecord, TrackingStore, open_store
 from pipeline.tracking.views import DENOISING as DENOISING_CHARTS
 from pipeline.trials import variance_text
-
-SUMMARISING = [Path(room.__path__[0]) for room in (metrics, reporting)]
-"""Rooms whose code decides what a summary says."""
 
 
 def run(config: Config) -> None:
@@ -52,7 +45,8 @@ def run(config: Config) -> None:
     if runs:
         summary = summarise(config.run, store, experiment_id, key, images.manifest, runs, variances)
         link = f"[Summary of the last sweep]({links.run(experiment_id, summary)})"
-        store.present(experiment_id, f"{text}\n\n{link}", DENOISING_CHARTS, key)
+        # The page of a store that several share shows the trials of all.
+        store.present(experiment_id, f"{text}\n\n{link}", DENOISING_CHARTS, key if store.artifacts else None)
         table(f"Denoising {images.manifest.title}", rows_of(runs, variances))
     say(f"sweep     {key}: {len(runs)} of {len(results.planned)} trials are finished")
     results.require_all()
@@ -136,10 +130,10 @@ def summarise(
 ) -> str:
     """Write the summary run of these runs, unless it is there; note on it that the sweep was asked for now. Its id.
 
-    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is thrown away, unless it
-    belongs to another home: a server lets nobody throw away what others have made.
+    A sweep has one summary: one of other runs of the same trials, or drawn by other code, is put away, unless it
+    belongs to another home.
     """
-    parts = (sorted(one.run_id for one in runs), code_digest(modules_in(SUMMARISING)))
+    parts = (sorted(one.run_id for one in runs), drawn_by("pipeline.reporting.sweep_summary"))
     fingerprint = hashlib.sha256(repr(parts).encode()).hexdigest()
     tags = {
         keys.SWEEP: key,
@@ -154,43 +148,11 @@ def summarise(
         if current:
             run_id = current[-1].run_id
         else:
+            from pipeline.reporting.sweep_summary import write_summary  # brings seaborn
+
             run_id = write_summary(store, experiment_id, fingerprint, tags, runs, manifest.classes)
-        store.tag(run_id, keys.REQUESTED, str(time.time_ns()))
+        store.note_request([run_id], owner(run))
         for one in earlier:
             if one.run_id != run_id and one.tags.get(keys.OWNER) == owner(run):
-                store.delete(one.run_id)
+                store.put_away(one.run_id)
     return run_id
-
-
-def write_summary(
-    store: TrackingStore,
-    experiment_id: str,
-    fingerprint: str,
-    tags: Mapping[str, str],
-    runs: Sequence[RunRecord],
-    classes: Sequence[str],
-) -> str:
-    """Means, comparisons and plots of a sweep, in a run of its own; its id."""
-    from pipeline.reporting import denoising, denoising_figures
-    from pipeline.tracking.runs import recording
-
-    results = denoising.denoising_results(runs, variances_of(tags))
-    rows = denoising.denoising_summary(results)
-    images = denoising.per_image(results, store)
-    tables = {
-        "results.csv": results,
-        keys.COMPARISONS: denoising.comparisons(images),
-        keys.BY_CLASS: denoising.by_class(images, classes),
-        keys.CURVES: denoising.curves(runs, store),
-    }
-    name = f"summary · sweep {tags[keys.SWEEP]}"
-    with recording(store, experiment_id, name, keys.KIND_SUMMARY, fingerprint, tags) as recorder:
-        for row in rows:
-            label = f"{row.model} {variance_text(row.variance)}".replace("(", "").replace(")", "")
-            recorder.metrics({f"summary/psnr {label}": row.psnr.mean, f"summary/ssim {label}": row.ssim.mean})
-        for file, table in tables.items():
-            recorder.table(table, file)
-        for file, figure in denoising_figures.all_of(results, denoising.cross_matrix(runs), tables, classes).items():
-            recorder.figure(figure, file)
-        recorder.tag(keys.NOTE, denoising.markdown_table(rows))
-    return recorder.run_id

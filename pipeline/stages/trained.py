@@ -38,6 +38,8 @@ def register_trained(
                 gain = done.metrics.get(keys.VAL_PSNR_GAIN)
                 if gain is not None and gain <= 0:
                     say(f"{stage:9} {done.name}: no better than the noisy image ({gain:+.2f} dB on validation images)")
+                if fault := done.tags.get(keys.NOT_EXPORTED):
+                    say(f"{stage:9} {done.name}: can't be exported, so it is in no registry ({fault})")
             news = registry.register(store, job, finished)
             if news:
                 say(f"{stage:9} {news}")

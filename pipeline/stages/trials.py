@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Networks = Mapping[str, type[nn.Module]]
 
 
-OWN = "; one of your own joins in pipeline/models/__init__.py"
+OWN = " (one of your own joins in pipeline/models/__init__.py)"
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,11 @@ def measure(
     from pipeline.training.device import choose_device
 
     device = choose_device(run)
+    a_trial, _ = next(iter(todo.values()))
+    test = split_batches(images, a_trial, device)["test"]
     for run_id, (trial, variances) in todo.items():
         denoiser = Denoiser.build(trial, images, device)
         denoiser.model.load_state_dict(store.weights(run_id, keys.WEIGHTS))
-        test = split_batches(images, trial, device)["test"]
         recorder = Recorder(store, run_id)
         for variance in variances:
             scores = denoiser.scores(test, variance)

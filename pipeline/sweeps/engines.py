@@ -65,7 +65,7 @@ def number_of_jobs(run: Run, trials: int) -> int:
     One core a trial, if nobody gives it threads, is what benchmarks/parallel.py finds fastest.
     """
     if run.jobs != "auto":
-        return run.jobs or 1
+        return min(run.jobs or 1, max(1, trials))
     device = present_devices()[0] if run.device == "auto" else run.device
     return max(1, min(cores() // (run.threads or 1), trials)) if device == "cpu" else 1
 

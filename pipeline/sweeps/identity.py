@@ -20,6 +20,7 @@ NETWORKS = "pipeline.models"
 ROOMS = (
     "pipeline.data.store",
     "pipeline.data.datasets",
+    "pipeline.data.mnist_doubts",
     "pipeline.metrics",
     "pipeline.models",
     "pipeline.training",
@@ -90,14 +91,19 @@ def network_module(recipe: str, model: str) -> str:
     return NETWORKS
 
 
-def networks_changed(identity: str) -> list[str]:
-    """Modules of networks that mean something else now than when a trial of this identity (its text) was made."""
+def code_changed(identity: str) -> list[str]:
+    """Modules that mean something else now than when a trial of this identity (its text) was made."""
     code: dict[str, str] = json.loads(identity)["code"]
     return [
         name
-        for name in network_modules(identity)
-        if not (module_file(name).exists() and module_digest(module_file(name)).startswith(code[name]))
+        for name, digest in code.items()
+        if not (module_file(name).exists() and module_digest(module_file(name)).startswith(digest))
     ]
+
+
+def networks_changed(identity: str) -> list[str]:
+    """As `code_changed`, of the modules of networks."""
+    return [name for name in network_modules(identity) if name in code_changed(identity)]
 
 
 def network_modules(identity: str) -> list[str]:

@@ -71,7 +71,7 @@ def abandoned(store: TrackingStore, experiment_id: str, run: Run) -> Iterator[Ru
     None while other machines are at work: which of the runs are theirs is not known here. Nothing is written for a
     home that has never had a run.
     """
-    if not owner_file(run).exists() or at_work_elsewhere(run):
+    if not known_owner(run) or at_work_elsewhere(run):
         return
     for one in store.running(experiment_id, owner(run)):
         with suppress(LockedError), locked(run, one.tags[keys.FINGERPRINT], SECONDS_TO_LOOK):
@@ -102,6 +102,11 @@ def owner(run: Run) -> str:
         building.unlink()
     name = file.read_text(encoding="utf-8")
     return f"{name}-{file.stat().st_ino}" if run.tracking_uri else name
+
+
+def known_owner(run: Run) -> str:
+    """As `owner`, but "" for a home that has never had a run of its own: nothing is written."""
+    return owner(run) if owner_file(run).exists() else ""
 
 
 def owner_file(run: Run) -> Path:

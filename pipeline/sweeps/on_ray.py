@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -42,6 +42,7 @@ def on_ray(todo: Sequence[Planned], site: Site) -> Generator[Outcome | None, Non
         site = replace(site, run=reachable(site.run, len(nodes)))
         # Nodes that don't see the prepared images at the same path get them from Ray's object store.
         files = ray.put(files_of(site.images)) if len(nodes) > 1 else None
+        require_cores(site.run, nodes)
         gpus = site.run.gpus_per_trial if ray.cluster_resources().get("GPU") else 0
         options = {"num_cpus": site.run.threads or 1, "num_gpus": gpus, "max_retries": RETRIES}
         task = ray.remote(**options)(work)
@@ -54,6 +55,13 @@ def on_ray(todo: Sequence[Planned], site: Site) -> Generator[Outcome | None, Non
                 yield None
     finally:
         ray.shutdown()
+
+
+def require_cores(run: Run, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse trials that want more cores than any node has: they would wait for ever."""
+    most = int(max(node["Resources"].get("CPU", 0) for node in nodes))
+    if (run.threads or 1) > most:
+        raise UserError(f"a trial asks for {run.threads} cores, and no Ray node has more than {most}: THREADS={most}")
 
 
 def started(run: Run) -> Any:

@@ -15,6 +15,7 @@ from pipeline.studies.experiments import STUDIES, WITHOUT_CHANCE
 from pipeline.sweeps.identity import Identity, identify
 from pipeline.sweeps.locks import owner, trials_folder
 from pipeline.tracking import keys
+from pipeline.tracking.environment import user
 from pipeline.tracking.store import RunRecord, TrackingStore
 from pipeline.trials import ClassificationTrial, DenoisingTrial, StudyTrial, Trial
 
@@ -133,7 +134,7 @@ class Runs:
         self.unfinished: dict[str, RunRecord] = {}
         """Those that began here: what began elsewhere can't go on here."""
         self.code: dict[str, dict[str, str]] = {}
-        """What it was made with, by the rest of an identity; the newest."""
+        """What this user made it with, by the rest of an identity; the newest."""
         self.seconds: dict[str, float] = {}
         """Of the newest trial that differs by no more than seed and variance."""
         for run in runs:
@@ -141,7 +142,8 @@ class Runs:
             if run.status == "FINISHED" and keys.COMPLETE in run.tags:
                 self.finished.setdefault(fingerprint, []).append(run)
                 identity = json.loads(run.tags[keys.IDENTITY])
-                self.code[without_code(identity)] = identity["code"]
+                if run.tags.get(keys.USER) == user():
+                    self.code[without_code(identity)] = identity["code"]
                 self.seconds[kind_of(identity)] = run.metrics.get(keys.TOTAL_SECONDS, 0.0)
             elif run.tags.get(keys.OWNER) == owner:
                 self.unfinished[fingerprint] = run
@@ -151,7 +153,10 @@ def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingSto
     """What is to be done about one trial."""
     finished = runs.finished.get(identity.fingerprint, [])
     if finished and not run.force:
-        return Planned(trial, identity, finished[-1], f"reuse (done, run {finished[-1].run_id[:8]})")
+        own = [one for one in finished if one.tags.get(keys.USER) == user()]
+        found = (own or finished)[-1]
+        whose = "" if own else f" by {found.tags.get(keys.USER, 'another')}"
+        return Planned(trial, identity, found, f"reuse (done{whose}, run {found.run_id[:8]})")
     parts = json.loads(identity.text)
     superseded = frozenset(one.run_id for one in finished)
     unfinished = runs.unfinished.get(identity.fingerprint)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from pipeline.config import Training
 from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import confusion_matrix
+from pipeline.models.tiles import MULTIPLE
 from pipeline.studies.measured import Measured
 from pipeline.sweeps.plan import BASELINES
 from pipeline.tracking import keys
@@ -83,12 +85,9 @@ def record_classifier(recorder: Recorder, result: ClassificationResult, images: 
     recorder.figure(classification_figures.confusion(matrix, classes, title), "confusion_matrix.png")
     recorder.array(result.test_logits.numpy(), keys.TEST_LOGITS)
     wrong = misses(result.test_logits, labels)
-    doubted = doubted_in(images)
-    recorder.table(wrong.assign(label_in_doubt=wrong["image"].isin(doubted)), "misses.csv")
-    recorder.metrics({keys.TEST_MISSES: len(wrong)})
-    if doubted:
-        recorder.metrics({keys.TEST_MISSES_IN_DOUBT: int(wrong["image"].isin(doubted).sum())})
+    recorder.table(wrong.assign(label_in_doubt=wrong["image"].isin(doubted_in(images))), "misses.csv")
     recorder.figure(misclassified(wrong, images), "misclassified.png")
+    recorder.weights(result.model.state_dict(), keys.WEIGHTS)
     recorder.model(plain(result.model), keys.KIND_CLASSIFIER, pixels(images, [0, 1]))
 
 
@@ -128,7 +127,19 @@ def record_denoiser(recorder: Recorder, result: DenoisingResult, trial: Denoisin
     recorder.figure(grids.error_grid(shown.clean, shown.noisy, shown.denoised, title), "errors.png")
     if result.parameters:
         recorder.weights(result.model.state_dict(), keys.WEIGHTS)
-        recorder.model(plain(result.model), keys.KIND_DENOISER, shown.noisy[:2], any_size=True)
+        model = plain(result.model)
+        recorder.model(model, keys.KIND_DENOISER, shown.noisy[:2], takes_other_sizes(model, shown.noisy[:2]))
+
+
+@torch.no_grad()
+def takes_other_sizes(model: torch.nn.Module, images: torch.Tensor) -> bool:
+    """Whether a network takes larger images than those of its training, a batch (b, c, h, w)."""
+    device = next(model.parameters()).device
+    try:
+        model(F.pad(images, (0, MULTIPLE, 0, MULTIPLE)).to(device))
+    except (RuntimeError, ValueError, AssertionError):  # as networks of whatever kind refuse a shape
+        return False
+    return True
 
 
 def record_study(recorder: Recorder, result: Measured) -> None:

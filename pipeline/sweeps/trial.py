@@ -103,7 +103,8 @@ def run_locked(
     with recorded as recorder, forgotten_if_hopeless(checkpoints):
         recorder.dataset(images)
         recorder.json(json.loads(identity.text), "config/trial.json")
-        recorder.params(as_numbers(params(trial)))
+        known = unfinished[-1].params if resume else {}
+        recorder.params({name: value for name, value in as_numbers(params(trial)).items() if name not in known})
         for module in network_modules(identity.text):
             if module_file(module).exists():  # on another machine, Ray brings this package alone
                 recorder.text(module_file(module).read_text(encoding="utf-8"), f"code/{module}.py")

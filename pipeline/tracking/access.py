@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pipeline.errors import UserError
 from pipeline.tracking.addresses import without_password
@@ -18,12 +19,40 @@ def require_server(uri: str, seconds: float = SECONDS_TO_ANSWER) -> None:
     """Refuse an address where no MLflow answers."""
     import requests
 
+    where = without_password(uri)
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds).raise_for_status()
+        answer = requests.get(f"{uri.rstrip('/')}/health", timeout=seconds)
+    except requests.exceptions.SSLError as error:
+        raise UserError(f"what answers at {where} does not speak https; did you mean http://?") from error
     except requests.RequestException as error:
+        raise UserError(f"no MLflow server answers at {where} ({type(error).__name__}); start it") from error
+    if not answer.ok:
         raise UserError(
-            f"no MLflow server answers at {without_password(uri)} ({type(error).__name__}); start it"
-        ) from error
+            f"what answers at {where} is no MLflow server ({answer.status_code} {answer.reason}); give its address "
+            "alone, such as http://name:5000"
+        )
+
+
+def leave_to_all(uri: str, experiment_id: str) -> None:
+    """Give up the rights that a server with users gives whoever makes an experiment.
+
+    The first to run a stage could otherwise delete what everybody has run. The administrator can all the same.
+    """
+    import requests
+
+    parts = urlsplit(uri)
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or parts.username
+    if not user:
+        return
+    password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or parts.password or ""
+    answer = requests.post(
+        f"{uri.rstrip('/')}/api/3.0/mlflow/users/permissions/revoke",
+        json={"username": user, "resource_type": "experiment", "resource_id": experiment_id},
+        auth=(user, password),
+        timeout=SECONDS_TO_ANSWER,
+    )
+    if answer.status_code not in (404, 405):  # of a server without users, or of an older one
+        answer.raise_for_status()
 
 
 def require_access(client: MlflowClient, uri: str) -> None:
@@ -35,6 +64,12 @@ def require_access(client: MlflowClient, uri: str) -> None:
     except MlflowException as error:
         if error.get_http_status_code() not in (401, 403):
             raise
+        if "Invalid Host header" in str(error):
+            name = urlsplit(uri).hostname
+            raise UserError(
+                f"the MLflow server at {without_password(uri)} does not go by the name {name}; call it by one that it "
+                f'was started with (HOSTS="…"), or add {name} to those'
+            ) from error
         who = (
             "does not know this user or password" if os.environ.get("MLFLOW_TRACKING_USERNAME") else "asks who you are"
         )

@@ -7,14 +7,21 @@ from importlib.util import find_spec
 
 from pipeline.errors import UserError
 
+STORES = re.compile(r"^(sqlite|postgres(ql)?(\+\w+)?|https?):")
 POSTGRESQL = re.compile(r"^postgres(ql)?(\+psycopg2)?://")
 
 
 def with_driver(uri: str) -> str:
-    """A PostgreSQL address with the driver named: SQLAlchemy would take another for the plain one.
+    """The address of a store as its library wants it: of PostgreSQL with the driver, or SQLAlchemy would take another.
 
-    Raises `UserError` if the driver is not installed. Any other address stays as it is.
+    Raises `UserError` if the driver is not installed, and for what is no store of ours.
     """
+    if not STORES.match(uri):
+        near = f"did you mean http://{uri}?" if re.match(r"[\w.-]+:\d+", uri) else "unset it for mlflow.db here"
+        raise UserError(
+            f"{without_password(uri)}: runs are kept by an MLflow server (http://name:5000), "
+            f"in SQLite (sqlite:///file) or in PostgreSQL (postgresql://…); {near}"
+        )
     if not POSTGRESQL.match(uri):
         return uri
     if find_spec("psycopg2") is None:

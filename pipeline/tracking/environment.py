@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
 import shlex
 import subprocess
@@ -34,7 +35,7 @@ def environment_tags() -> dict[str, str]:
 def command_tags() -> dict[str, str]:
     """What only the process that was started by the user knows: the command, the user, the commit."""
     command = shlex.join(["python", "-m", "pipeline", *sys.argv[1:]])
-    tags = {"mlflow.user": user(), keys.COMMAND: without_password(command)}
+    tags = {keys.USER: user(), keys.COMMAND: without_password(command)}
     commit = git("rev-parse", "HEAD")
     if commit:
         tags[keys.COMMIT] = commit
@@ -43,7 +44,12 @@ def command_tags() -> dict[str, str]:
 
 
 def user() -> str:
-    """The user's name, or "unknown" where the system has none for the number (as in some containers)."""
+    """The user's name: to an MLflow server that asks for it, else on this machine.
+
+    "unknown" where the system has none for the number (as in some containers).
+    """
+    if name := os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        return name
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -9,16 +9,21 @@ from pipeline.trials import variance_text
 KIND = "kind"
 KIND_TRIAL = "trial"
 KIND_SUMMARY = "summary"
+KIND_PUT_AWAY = "put away"
+"""Of what another has taken the place of, where it can't be deleted."""
 FINGERPRINT = "fingerprint"
 IDENTITY = "trial.identity"
 """JSON of what the fingerprint is made of."""
 COMPLETE = "trial.complete"
 """Written last: a run is done only if it is FINISHED and has this."""
 FAILURE = "trial.failure"
+NOT_EXPORTED = "model.not_exported"
+"""Why there is no model of a network that was trained all the same."""
 SWEEP = "sweep"
 """Keys of the sweeps a run belongs to, separated by spaces."""
 REQUESTED = "sweep.requested"
 """When a sweep was last asked for, on its summary run; of other trials, when they were last asked for and reused."""
+USER = "mlflow.user"
 DATA_DIGEST = "data.digest"
 DEVICE = "device"
 OWNER = "trial.owner"
@@ -36,9 +41,6 @@ VERSIONS = "version."
 
 VARIANCES = "sweep.variances"
 """Those that a sweep was asked for, on its summary run, separated by spaces."""
-
-MEMBERS = "members"
-"""Ids of the runs that a summary is of, separated by spaces."""
 
 # Tags of a version in the model registry.
 KIND_CLASSIFIER = "classifier"
@@ -67,6 +69,11 @@ BY_CLASS = "psnr_by_class.csv"
 CURVES = "learning_curves.csv"
 
 
+def requested_by(owner: str) -> str:
+    """As `REQUESTED`, by one of the homes that share a store."""
+    return f"{REQUESTED}.{owner}"
+
+
 def per_image(variance: float) -> str:
     """The figures of each test image at a variance."""
     return f"per_image_{variance_text(variance)}.csv"
@@ -82,9 +89,8 @@ TOTAL_SECONDS = "time/total_s"
 TEST_ACCURACY = "test/accuracy"
 TEST_LOSS = "test/loss"
 TEST_ECE = "test/ece"
-TEST_MISSES = "test/misses"
 TEST_MISSES_IN_DOUBT = "test/misses_in_doubt"
-"""Of these, those whose label people doubt; only on MNIST's own test images."""
+"""Of the digits misclassified, those whose label people doubt; only on MNIST's own test images."""
 ENSEMBLE_ACCURACY = "summary/ensemble_accuracy"
 VAL_ACCURACY = "val/accuracy"
 TEST_PSNR = "test/psnr"

@@ -93,7 +93,9 @@ def register(store: TrackingStore, job: Job, runs: Iterable[RunRecord]) -> str |
             keys.FIGURE_NAME: job.figure,
             **{key: run.params[key] for key in noise if key in run.params},
         }
-        store.client.create_model_version(name, f"models:/{model_id}", run.run_id, tags=tags, model_id=model_id)
+        store.client.create_model_version(
+            name, f"models:/{model_id}", run.run_id, tags=tags, model_id=model_id, await_creation_for=0
+        )
     return crown(store, name)
 
 

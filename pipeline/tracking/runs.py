@@ -127,26 +127,36 @@ class Recorder:
         """The model in torch's export format, which loads without this project's code and without pickle.
 
         `example` is a batch (b, c, h, w) of at least 2: one image would fix the batch size to 1. With `any_size` the
-        signature, and so the export, leaves h and w open; else they are those of the example.
+        signature, and so the export, leaves h and w open; else they are those of the example. A network that can't be
+        exported keeps its run, which says why.
         """
         import mlflow
         import torch.fx.experimental._config as fx
+        from mlflow.exceptions import MlflowException
 
         # Its advice on devices does not apply: the example decides.
         logging.getLogger("mlflow.pytorch").setLevel(logging.ERROR)
         # In `channels_last` the export would take no batch of a single image in colour.
         model, example = model.cpu().eval(), example.cpu().contiguous()
         # Else what is 1 for the example's size, such as a number of windows, would be exported as 1 for all sizes.
-        with fx.patch(backed_size_oblivious=True):  # type: ignore[attr-defined] # not in torch's stubs
-            mlflow.pytorch.log_model(
-                model,
-                name=name,
-                signature=signature_of(model, example, any_size),
-                input_example=example.numpy(),
-                pip_requirements=[f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")],
-                # Loading it again and predicting would only tell what the export has just made sure of.
-                validate_serving_input=False,
-            )
+        try:
+            with fx.patch(backed_size_oblivious=True):  # type: ignore[attr-defined] # not in torch's stubs
+                mlflow.pytorch.log_model(
+                    model,
+                    name=name,
+                    signature=signature_of(model, example, any_size),
+                    input_example=example.numpy(),
+                    pip_requirements=[
+                        f"{package}=={version(package).split('+')[0]}" for package in ("mlflow", "torch")
+                    ],
+                    # Loading it again and predicting would only tell what the export has just made sure of.
+                    validate_serving_input=False,
+                )
+        except Exception as error:
+            # What the export makes of a network's own code can be any error: all but the store's and an interruption.
+            if interrupted(error) or trouble(error) or isinstance(error, MlflowException | OSError):
+                raise
+            self.tag(keys.NOT_EXPORTED, f"{type(error).__name__}: {error}".strip().splitlines()[0])
 
     def fit_started(self, steps: int, done: int, batch_size: int) -> None:
         self.params({"steps": steps})

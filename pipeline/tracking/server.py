@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -190,7 +188,8 @@ def log_file(run: Run) -> Path:
 def serving(service: Service, what: str) -> Iterator[subprocess.Popen[bytes]]:
     """The server, without MLflow's job runner, which takes three quarters of the memory and of the wait."""
     require_free(service)
-    if hasattr(signal, "SIGHUP"):
+    # Where it was started to outlive its terminal (nohup), it does.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, interrupt)  # a closed terminal must not leave the server behind
     service.log.parent.mkdir(parents=True, exist_ok=True)
     with service.log.open("wb") as log:
@@ -236,13 +235,16 @@ def why_not_free(service: Service, error: OSError) -> str:
 
 def wait_until_healthy(process: subprocess.Popen[bytes], service: Service) -> None:
     """Return when the server answers. Raises `UserError` if it ends or stays silent."""
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False  # a proxy to the world outside does not know this machine's own addresses
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{service.here}/health", timeout=1).close()
-            return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.2)
+        with suppress(requests.RequestException):
+            if session.get(f"{service.here}/health", timeout=1).ok:
+                return
+        time.sleep(0.2)
     raise UserError(f"the MLflow server did not start on port {service.port}; {service.log} says why")
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.config import Run
 from pipeline.errors import UserError
 from pipeline.tracking import keys, views
-from pipeline.tracking.access import require_access, require_server
+from pipeline.tracking.access import leave_to_all, require_access, require_server
 from pipeline.tracking.addresses import with_driver
 from pipeline.tracking.local_store import file_of, open_local
 from pipeline.tracking.views import Charts
@@ -34,6 +34,8 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # It prints two lines a run, with links that show no charts.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A server may be away for four minutes: a call waits 0, 4, 8, 16, 32, 64 and 120 seconds between its tries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "7",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "2",
@@ -68,13 +70,18 @@ class RunRecord:
 
     @property
     def trained(self) -> bool:
-        """Whether its network was: of what can't be, as many steps are noted."""
-        return self.params["steps"] != "0"
+        """Whether there was anything to train."""
+        return self.params["params_n"] != "0"
 
-    @property
-    def wanted_ms(self) -> float:
-        """When it ended, or was last asked for again."""
-        return max(self.ended_ms, int(self.tags.get(keys.REQUESTED, "0")) / 1e6)
+    def wanted_ms(self, owner: str) -> tuple[float, float]:
+        """When it ended or was last asked for again: by a home, 0 if never, and by any. What it asked for comes first.
+
+        Where several people share a store, each sees their own work first.
+        """
+        ended = float(self.ended_ms)
+        its = ended if self.tags.get(keys.OWNER) == owner else 0.0
+        asked, asked_by_it = (int(self.tags.get(k, "0")) / 1e6 for k in (keys.REQUESTED, keys.requested_by(owner)))
+        return max(its, asked_by_it), max(ended, asked)
 
 
 class TrackingStore:
@@ -126,12 +133,15 @@ class TrackingStore:
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self.client.create_experiment(name, artifact_location=location, tags=tags))
+            made = str(self.client.create_experiment(name, artifact_location=location, tags=tags))
         except MlflowException:
             found = self.find_experiment(name, data_digest)
             if found is None:
                 raise
             return found  # another process was faster
+        if self.uri.startswith("http"):
+            leave_to_all(self.uri, made)
+        return made
 
     def reaches(self, experiment: Experiment) -> bool:
         """Whether the files of an experiment can be read from here.
@@ -199,10 +209,12 @@ class TrackingStore:
             others = self.run(run.run_id).tags.get(keys.SWEEP, "").split()  # one may have joined since it was read
             self.tag(run.run_id, keys.SWEEP, " ".join([*others, sweep]))
 
-    def note_request(self, runs: Iterable[RunRecord]) -> None:
-        """Tag runs that are reused as asked for now."""
-        for run in runs:
-            self.tag(run.run_id, keys.REQUESTED, str(time.time_ns()))
+    def note_request(self, run_ids: Iterable[str], owner: str) -> None:
+        """Tag runs that are reused as asked for now, by a home."""
+        for run_id in run_ids:
+            now = str(time.time_ns())
+            self.tag(run_id, keys.REQUESTED, now)
+            self.tag(run_id, keys.requested_by(owner), now)
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run, also of one that has ended."""
@@ -214,9 +226,16 @@ class TrackingStore:
             self.tag(run_id, keys.FAILURE, reason)
         self.client.set_terminated(run_id, status)
 
-    def delete(self, run_id: str) -> None:
-        """Move a run to MLflow's trash."""
-        self.client.delete_run(run_id)
+    def put_away(self, run_id: str) -> None:
+        """Move a run to MLflow's trash; where a server lets only its administrator, mark it as put away."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.delete_run(run_id)
+        except MlflowException as error:
+            if error.get_http_status_code() != 403:
+                raise
+            self.tag(run_id, keys.KIND, keys.KIND_PUT_AWAY)
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every point of a metric, in the order they were logged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.config import Augmentation
+from pipeline.data.mnist_doubts import doubted_in
 from pipeline.data.store import ImageStore
 from pipeline.metrics.classification import accuracy, accuracy_by_class, brier_score, calibration_error
 from pipeline.models import CLASSIFIERS
@@ -77,7 +79,7 @@ def train_classifier(
     logits, labels = predict(model, parts["test"], precision)
     return ClassificationResult(
         model=model,
-        metrics={**test_figures(logits, labels), "time/train_s": seconds},
+        metrics={**test_figures(logits, labels, doubted_in(store)), "time/train_s": seconds},
         test_logits=logits.cpu(),
         parameters=count_parameters(model),
         precision=str(precision).removeprefix("torch."),
@@ -102,14 +104,18 @@ def digit_batches(store: ImageStore, trial: ClassificationTrial, device: torch.d
     }
 
 
-def test_figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """All that is measured on test images."""
+def test_figures(logits: torch.Tensor, labels: torch.Tensor, doubted: Collection[int]) -> dict[str, float]:
+    """All that is measured on test images; `doubted` are those whose label people doubt, where that is known."""
+    wrong = (logits.argmax(dim=1) != labels).nonzero().squeeze(1).tolist()
+    of_those = {"test/misses_in_doubt": len(set(wrong) & set(doubted))} if doubted else {}
     classes = {f"test/accuracy_of/{k}": share for k, share in enumerate(accuracy_by_class(logits, labels))}
     return {
         "test/loss": F.cross_entropy(logits, labels).item(),
         "test/accuracy": accuracy(logits, labels),
         "test/ece": calibration_error(logits, labels),
         "test/brier": brier_score(logits, labels),
+        "test/misses": len(wrong),
+        **of_those,
         **classes,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ class Fit:
         with arithmetic(self.setting.precision, self.device):
             loss = self.objective(self.forward, batch, noise)
         value = loss.item()
-        if not torch.isfinite(loss):
+        if not math.isfinite(value):
             step = self.progress.step + 1
             where = f"the loss is {value} at step {step} of {self.progress.total}"
             if step == 1:
@@ -224,6 +225,7 @@ class Fit:
             for batch in self.batches.endlessly(self.seed):
                 trial.train_step(batch, noise)
                 steps += 1
+                trial.progress.step = steps  # for what is said of a loss that is not finite
                 if steps == 3:  # the first ones also pay for what is made once
                     started = time.perf_counter()
                 if steps > 5 and time.perf_counter() - started > wanted:

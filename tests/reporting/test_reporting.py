@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from io import StringIO
+from unittest.mock import Mock
 
 import jinja2
 import matplotlib as mpl
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from pipeline.config import PROJECT_ROOT
 from pipeline.data.store import ImageStore
 from pipeline.reporting import classification_figures, denoising, denoising_figures, grids
-from pipeline.reporting.inputs import TEMPLATES
+from pipeline.reporting.inputs import TEMPLATES, Part, inputs_digest
 from pipeline.reporting.render import render
 from pipeline.reporting.selection import by_setting
 from pipeline.sweeps.record import misclassified, misses
@@ -108,9 +109,10 @@ def test_a_model_looks_the_same_in_every_figure() -> None:
     assert gain.items() <= quality.items()
 
 
-def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int) -> RunRecord:
+def run_of(run_id: str, seed: int, epochs: int, code: str, ended_ms: int, home: str = "mine") -> RunRecord:
     identity = {"kind": "k", "trial": {"seed": seed, "epochs": epochs}, "data": "d", "code": {"m": code}}
-    return RunRecord(run_id, run_id, {}, {}, {keys.IDENTITY: json.dumps(identity)}, "FINISHED", ended_ms)
+    tags = {keys.IDENTITY: json.dumps(identity), keys.OWNER: home, keys.USER: f"user of {home}"}
+    return RunRecord(run_id, run_id, {}, {}, tags, "FINISHED", ended_ms)
 
 
 def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> None:
@@ -120,11 +122,32 @@ def test_seeds_of_one_setting_are_together_and_code_versions_are_not_mixed() -> 
         run_of("a", 0, 3, "v2", 2),
         run_of("longer", 0, 9, "v2", 4),
     ]
-    assert [[run.run_id for run in group] for group in by_setting(runs)] == [["longer"], ["a", "b"]]
+    assert [[run.run_id for run in group] for group in by_setting(runs, "mine")] == [["longer"], ["a", "b"]]
     for run in runs[1:3]:
-        run.tags[keys.REQUESTED] = str(5 * 10**6)  # nanoseconds; the others count milliseconds
-    asked_again = [[run.run_id for run in group] for group in by_setting(runs)]
+        run.tags[keys.requested_by("mine")] = str(5 * 10**6)  # nanoseconds; the others count milliseconds
+    asked_again = [[run.run_id for run in group] for group in by_setting(runs, "mine")]
     assert asked_again == [["a", "b"], ["longer"]], "what was asked for last comes first, whenever it was trained"
+
+
+def test_on_a_shared_store_everybodys_own_code_counts_and_their_own_runs_come_first() -> None:
+    runs = [
+        run_of("mine-old", 0, 3, "v0", 1),
+        run_of("mine", 0, 3, "v1", 2),
+        run_of("hers", 0, 3, "v2", 3, "hers"),
+        run_of("hers-again", 1, 3, "v1", 4, "hers-too"),
+    ]
+    assert [[run.run_id for run in group] for group in by_setting(runs, "mine")] == [["mine", "hers-again"], ["hers"]]
+    assert by_setting(runs, "hers")[0][0].run_id == "hers"
+    runs[1].tags[keys.requested_by("theirs")] = "1"
+    assert by_setting(runs, "theirs")[0][0].run_id == "mine", "what they asked for and need not train"
+
+
+def test_another_order_is_another_report() -> None:
+    part = Part(Mock(), [run_of("a", 0, 3, "v", 1), run_of("b", 0, 9, "v", 2)], home="mine")
+    before = inputs_digest([part], demo=False)
+    assert inputs_digest([part], demo=False) == before
+    part.runs[0].tags[keys.requested_by("mine")] = str(5 * 10**6)
+    assert inputs_digest([part], demo=False) != before, "what was asked for last is shown first"
 
 
 def test_a_value_that_the_template_needs_and_nobody_gives_stops_the_build() -> None:

@@ -62,3 +62,16 @@ def test_a_sweep_is_compared_over_its_seeds_and_the_best_is_marked(home: Path, p
         if run.tags[keys.KIND] == keys.KIND_TRIAL:  # MLflow drops a run that lacks what an axis shows
             assert {*views.DENOISING.results} <= run.metrics.keys()
             assert {*views.DENOISING.params} <= run.params.keys()
+
+
+def test_of_several_users_each_row_says_whose_it_is(pipeline: Pipeline, home: Path) -> None:
+    classify = ("classify", "--data.choice=demo", *TINY, "--classify.settings.widths=[4, 8]", "--run.threads=1")
+    for user, seed, decay in (("ali", 0, 0.1), ("sara", 1, 0.1), ("sara", 0, 0.2)):
+        how = (f"--classify.seeds={seed}", f"--classify.training.weight_decay={decay}")
+        done = pipeline(*classify, *how, MLFLOW_TRACKING_USERNAME=user)
+        assert done.returncode == 0, done.stderr
+    shown = pipeline("compare").stdout
+    assert shown.count("cnn") == 2
+    assert shown.index("by sara)") < shown.index("by ali and"), "the last one comes first"
+    again = pipeline(*classify, "--classify.seeds=0 1", "--classify.training.weight_decay=0.1")
+    assert "cnn · seed 0: reuse (done by ali, run" in again.stdout

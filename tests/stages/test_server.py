@@ -17,12 +17,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from mlflow.exceptions import MlflowException
 
 from pipeline.__main__ import main
-from pipeline.config import PROJECT_ROOT
+from pipeline.config import PROJECT_ROOT, Run
 from pipeline.errors import UserError
 from pipeline.tracking import keys
 from pipeline.tracking.server import Service, serving
+from pipeline.tracking.store import open_store
 from tests.conftest import run_pipeline
 from tests.stages.test_ui import free_port
 from tests.sweeps.sweeping import FOUR, SWEEP, all_runs, figures, started, wait_for
@@ -171,11 +173,21 @@ def test_a_sweep_of_four_writers_survives_the_restart_of_server_and_database(
             timeout=60,
         )
         assert created.ok, created.text
+        with monkeypatch.context() as as_student:
+            for name, value in student.items():
+                as_student.setenv(name, value)
+            store = open_store(Run(home=home, tracking_uri=uri))
+            made = store.experiment("first", "e" * 64, "made by a student")
+            summary = store.client.create_run(made, tags={keys.KIND: keys.KIND_SUMMARY}).info.run_id
+            with pytest.raises(MlflowException, match="Permission denied"):
+                store.client.delete_experiment(made)
+            store.put_away(summary)
+            assert store.run(summary).tags[keys.KIND] == keys.KIND_PUT_AWAY
         students = tmp_path / "student"
         shutil.copytree(prepared_home, students)
         reused = run_pipeline(*sweep, f"--run.home={students}", MLFLOW_TRACKING_URI=uri, **student)
         assert reused.returncode == 0, reused.stderr
-        assert reused.stdout.count(": reuse (done") == 6
+        assert reused.stdout.count(": reuse (done by admin, run") == 6
         compared = run_pipeline("compare", f"--run.home={students}", MLFLOW_TRACKING_URI=uri, **student)
         assert compared.returncode == 0, compared.stderr
         assert re.search(r"autoencoder.*\(n = 2\)", compared.stdout)
@@ -226,7 +238,9 @@ def test_a_server_that_ends_by_itself_is_one_line_that_says_where_to_look(tmp_pa
         (["--server.host=0.0.0.0"], {}, "lets other machines in: set AUTH=1 (a user and a password are asked for) and"),
         (["--server.host=0.0.0.0", "--server.auth=true"], {}, "lets other machines in: set HOSTS=name"),
         (["--server.host=0.0.0.0", "--server.allowed_hosts=a b"], {}, "lets other machines in: set AUTH=1"),
-        (['--server.allowed_hosts=["*"]'], {}, "server.allowed_hosts: * is every name"),
+        (["--server.allowed_hosts=*"], {}, "server.allowed_hosts: * is every name"),
+        (["--server.allowed_hosts=lab http://head:5000"], {}, "is an address; give the name alone: HOSTS=head"),
+        (["--server.allowed_hosts=head:5000"], {}, "is an address; give the name alone: HOSTS=head"),
         pytest.param(["--server.auth=true"], {}, "admin needs a password of 12 characters or more", marks=EXTRA),
         pytest.param(
             ["--server.auth=true"],

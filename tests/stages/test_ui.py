@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,10 +32,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def ui_of(home: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def ui_of(
+    home: Path, port: int, before: Sequence[str] = (), **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The UI, and what it has printed when it is ready."""
-    command = [sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"]
-    ui = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True)
+    command = [*before, sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"]
+    variables = {**os.environ, **environment}
+    ui = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, env=variables)
     try:
         assert ui.stdout is not None
         printed = ""
@@ -90,3 +94,12 @@ def test_a_port_that_is_taken_is_one_line(home: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == f"error: port {port} is taken; choose another, for example PORT={port + 1}\n"
+
+
+def test_the_ui_outlives_its_terminal_where_it_was_told_to_and_needs_no_proxy(home: Path) -> None:
+    port = free_port()
+    with ui_of(home, port, ["nohup"], http_proxy="http://127.0.0.1:9") as (ui, printed):
+        assert "Ctrl-C stops" in printed, "a proxy knows nothing of this machine's own addresses"
+        ui.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            ui.wait(timeout=3)

@@ -26,8 +26,9 @@ from pipeline.errors import UserError
 from pipeline.stages.trials import estimate, followed
 from pipeline.sweeps import attempt
 from pipeline.sweeps.attempt import Outcome
-from pipeline.sweeps.engines import at_once, cores, number_of_jobs
+from pipeline.sweeps.engines import at_once, cores, divided, number_of_jobs
 from pipeline.sweeps.locks import LockedError, close_abandoned, locked, owner, working_elsewhere
+from pipeline.sweeps.on_ray import require_cores
 from pipeline.sweeps.plan import Planned, denoising_trials
 from pipeline.sweeps.trial import Site
 from pipeline.tracking import keys
@@ -151,6 +152,17 @@ def test_square_brackets_in_an_error_are_no_markup() -> None:
 def test_threads_leave_cores_for_as_many_jobs() -> None:
     assert number_of_jobs(Run(jobs="auto", device="cpu", threads=1), 100) == cores()
     assert number_of_jobs(Run(jobs="auto", device="cpu", threads=cores()), 100) == 1
+
+
+def test_what_no_node_of_a_cluster_has_is_not_waited_for() -> None:
+    nodes = [{"Resources": {"CPU": 2.0}}, {"Resources": {"memory": 1.0}}]
+    require_cores(Run(threads=2), nodes)
+    with pytest.raises(UserError, match=r"asks for 4 cores, and no Ray node has more than 2: THREADS=2"):
+        require_cores(Run(threads=4), nodes)
+
+
+def test_a_trial_without_neighbours_has_all_cores() -> None:
+    assert divided(Run(jobs=4, device="cpu"), 1) == Run(jobs=1, device="cpu", threads=0)
 
 
 def test_places_with_nothing_to_do_make_nothing_faster() -> None:

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
+from pipeline.errors import UserError
 from pipeline.tracking import keys
 from pipeline.tracking.addresses import with_driver, without_password
-from pipeline.tracking.environment import command_tags
+from pipeline.tracking.environment import command_tags, user
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,26 @@ def test_a_plain_postgresql_address_just_works(given: str, expected: str) -> Non
 )
 def test_a_password_is_never_shown(given: str, expected: str) -> None:
     assert without_password(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("class:5000", "did you mean http://class:5000?"),
+        ("./mlruns", "unset it"),
+        ("mysql://me:secret@host/db", "unset"),
+    ],
+)
+def test_an_address_of_no_store_is_refused_in_one_line(given: str, hint: str) -> None:
+    with pytest.raises(UserError) as error:
+        with_driver(given)
+    assert hint in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_run_is_of_the_user_that_the_server_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ali")
+    assert user() == "ali"
 
 
 def test_a_password_on_the_command_line_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
             Setting(torch.float32, notes),
         )
     assert notes.ended
+    seen.clear()
+    with pytest.raises(NonFiniteLossError, match=r"the loss is nan at step 4 of \d+, learning rate \d"):
+        fit(  # found while a step is measured
+            nn.Linear(64, 1),
+            batches,
+            breaks_at_the_third,
+            lambda _: {},
+            Training(seconds=1),
+            0,
+            Setting(torch.float32, Notes()),
+        )
 
 
 def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
