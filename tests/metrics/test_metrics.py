@@ -13,6 +13,7 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pipeline.data.store import ImageStore
+from pipeline.metrics import image
 from pipeline.metrics.classification import (
     accuracy,
     accuracy_by_class,
@@ -56,6 +57,18 @@ def test_ssim_is_scikit_images_with_wangs_settings(pair: tuple[torch.Tensor, tor
         for c, n in zip(clean, noisy, strict=True)
     ]
     np.testing.assert_allclose(ssim(noisy, clean), expected, atol=1e-4)
+
+
+def test_a_batch_of_any_size_is_measured_image_by_image(
+    pair: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, noisy = pair
+    whole = psnr(noisy, clean), ssim(noisy, clean)
+    monkeypatch.setattr(image, "AT_ONCE", 7 * clean[0].numel())
+    for measure, expected in zip((psnr, ssim), whole, strict=True):
+        torch.testing.assert_close(measure(noisy, clean), expected)
+        torch.testing.assert_close(measure(noisy[:1], clean[:1]), expected[:1])
+        assert measure(noisy[:0], clean[:0]).shape == (0,)
 
 
 def test_equal_images_are_infinitely_good(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
