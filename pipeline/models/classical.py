@@ -55,9 +55,10 @@ class LinearFilter(Fitted):
         return F.pad(noisy, (self.size // 2,) * 4, mode="reflect")
 
     def fit(self, noisy: torch.Tensor, clean: torch.Tensor) -> dict[str, float]:
-        """Solve the normal equations, summed up over images in float64, with a little ridge on all but the shift.
+        """Solve the normal equations, with a little ridge on all but the shift.
 
-        They are kept on the CPU: an Apple GPU has no float64.
+        Summed up in float32 within a strip of images and in float64 over all; the latter on the CPU, for an Apple GPU
+        has no float64.
         """
         channels = clean.shape[1]
         length = channels * self.size**2 + 1
