@@ -18,7 +18,7 @@ from pipeline.config.checks import BUDGETS, unwritable
 from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
 from pipeline.errors import FaultsFoundError, TrialsFailedError, UserError
-from pipeline.interruption import exit_code, interrupted, notice_interrupts
+from pipeline.interruption import exit_code, interrupted, notice_interrupts, what_happened
 from pipeline.startup import collect_less
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, Exception) as error:
         if interrupted(error):
-            complain("interrupted; the same command goes on from the last checkpoint")
+            complain(what_happened())
             return exit_code()
         from pipeline.tracking.trouble import trouble
 

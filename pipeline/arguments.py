@@ -112,7 +112,7 @@ def as_list(words: str) -> str:
     """Words as a YAML list, unless they are one. "0.001:0.2:8" stands for eight numbers, each a like factor apart."""
     if words.strip().startswith("["):
         return words
-    single = [number for word in words.replace(",", " ").split() for number in spaced(word)]
+    single = [number for word in words.replace(",", " ").split() for number in spaced(word.strip("'\""))]
     return f"[{', '.join(one if re.fullmatch(PLAIN, one) else json.dumps(one) for one in single)}]"
 
 

@@ -22,6 +22,13 @@ def exit_code() -> int:
     return 128 + (signal_number or signal.SIGINT)
 
 
+def what_happened() -> str:
+    """One line for people."""
+    if signal_number == getattr(signal, "SIGPIPE", None):
+        return "stopped, for nobody reads on; the same command goes on from where it was"
+    return "interrupted; the same command goes on from the last checkpoint"
+
+
 def notice_interrupts() -> None:
     """Let SIGTERM do what Ctrl-C does, and remember both.
 

@@ -301,4 +301,4 @@ def test_a_reader_that_goes_away_interrupts() -> None:
     process.stdout.close()
     assert process.wait(timeout=120) == 128 + signal.SIGPIPE
     assert process.stderr is not None
-    assert process.stderr.read() == b"interrupted; the same command goes on from the last checkpoint\n"
+    assert process.stderr.read() == b"stopped, for nobody reads on; the same command goes on from where it was\n"

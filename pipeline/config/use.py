@@ -16,7 +16,8 @@ class Report:
     """What the report step does about stages that have not been run."""
 
     run_missing: bool = True
-    """Run classify and sweep first where the store has no finished run of them; false: report what there is."""
+    """Run classify and sweep first where the store has no finished run of them; false: report what there is.
+    Data are prepared all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,8 @@ class Server:
         for name in self.allowed_hosts:
             if "/" in name or name.count(":") == 1:
                 only = urlsplit(name if "/" in name else f"//{name}").hostname
-                raise UserError(f"server.allowed_hosts: {name} is an address; give the name alone: HOSTS={only}")
+                hint = f": HOSTS={only}" if only else ""
+                raise UserError(f"server.allowed_hosts: {name} is an address; give the name alone{hint}")
         if self.backend and urlsplit(self.backend).password:
             raise UserError(
                 "server.backend holds a password, which every list of processes would show; "

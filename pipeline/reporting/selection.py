@@ -15,18 +15,37 @@ def by_setting(runs: Sequence[RunRecord], home: str) -> list[list[RunRecord]]:
     """Runs that differ in nothing but the seed, together and in the order of their seeds; the last asked for first.
 
     Where somebody's code has changed since, only their runs of the newest count: seeds are averaged, versions are not.
-    `home` names the one whose own runs come first.
+    `home` names the one whose own runs come first: all that it asked for, whatever its user was called.
     """
+
+    def wanted(run: RunRecord) -> bool:
+        return run.wanted_ms(home)[0] > 0
+
     newest: dict[tuple[str, str], str] = {}
+    for run in sorted(runs, key=lambda run: run.wanted_ms(home)[1]):
+        setting, _, code = told(run)
+        newest[setting, user_of(run)] = code
+    for run in sorted(filter(wanted, runs), key=lambda run: run.wanted_ms(home)[0]):
+        setting, _, code = told(run)
+        newest[setting, home] = code
     groups: dict[tuple[str, str], dict[int, RunRecord]] = {}
     for run in sorted(runs, key=lambda run: run.wanted_ms(home), reverse=True):
-        identity = json.loads(run.tags[keys.IDENTITY])
-        seed = identity["trial"].pop("seed")
-        setting = json.dumps([identity["kind"], identity["trial"], identity["data"]])
-        code = json.dumps(identity["code"])
-        if newest.setdefault((setting, run.tags.get(keys.USER, "")), code) == code:
+        setting, seed, code = told(run)
+        if newest[setting, home if wanted(run) else user_of(run)] == code:
             groups.setdefault((setting, code), {}).setdefault(seed, run)
     return [[group[seed] for seed in sorted(group)] for group in groups.values()]
+
+
+def told(run: RunRecord) -> tuple[str, int, str]:
+    """Of a run's identity: all but seed and code, the seed, the code."""
+    identity = json.loads(run.tags[keys.IDENTITY])
+    seed: int = identity["trial"].pop("seed")
+    return json.dumps([identity["kind"], identity["trial"], identity["data"]]), seed, json.dumps(identity["code"])
+
+
+def user_of(run: RunRecord) -> str:
+    """Who made it, by name."""
+    return run.tags.get(keys.USER, "unknown")
 
 
 def fingerprint_of(runs: Sequence[RunRecord]) -> str:
@@ -41,7 +60,7 @@ def finished_classifiers(store: TrackingStore, experiment_id: str) -> list[RunRe
 
 def users_of(runs: Sequence[RunRecord]) -> list[str]:
     """Who made them, by name."""
-    return sorted({run.tags.get(keys.USER, "unknown") for run in runs})
+    return sorted(set(map(user_of, runs)))
 
 
 def latest_sweep(store: TrackingStore, experiment_id: str, home: str) -> tuple[RunRecord, list[RunRecord]] | None:

@@ -14,6 +14,7 @@ from pipeline.reporting.selection import (
     sweep_in_words,
     sweeps,
     trials_of,
+    user_of,
     users_of,
     variances_of,
 )
@@ -60,7 +61,7 @@ def show_sweeps(experiment: str, summaries: Sequence[RunRecord], trials: Sequenc
         return
     say("Earlier sweeps; the same make sweep as then shows one again, and trains nothing anew:")
     for one in others[:EARLIER]:
-        by = f" (by {one.tags[keys.USER]})" if len(users_of(summaries)) > 1 else ""
+        by = f" (by {user_of(one)})" if len(users_of(summaries)) > 1 else ""
         say(f"  {one.tags[keys.SWEEP]}  {sweep_in_words(one, trials_of(one, trials))}{by}")
     if len(others) > EARLIER:
         say(f"  and {len(others) - EARLIER} more")

@@ -72,9 +72,10 @@ def run(config: Config) -> None:
             version = nearest(versions, seen, options.variance == "blind")
             denoised = noisy.with_pixels(opened(version).denoise(pixels, seen).cpu().numpy())
         except UserError as error:
+            fault = str(error) if str(task.source) in str(error) else f"{task.source}: {error}"
             if len(tasks) == 1:
-                raise
-            complain(f"error: {error}")
+                raise UserError(fault) from error
+            complain(f"error: {fault}")
             failures += 1
             continue
         write_whole(task.target, denoised.encoded())

@@ -38,7 +38,8 @@ def run(config: Config) -> None:
     for role, (find, stage) in QUESTIONS.items():
         if not can_run(config, role):
             continue
-        if not catalog.is_current(config.data, config.run, role):
+        only_told = config.run.dry_run and not config.report.run_missing
+        if not only_told and not catalog.is_current(config.data, config.run, role):
             catalog.prepare(config.data, config.run, role)
             parts[role] = find(config, store)
         if parts[role] is None and config.report.run_missing:

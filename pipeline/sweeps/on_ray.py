@@ -60,8 +60,10 @@ def on_ray(todo: Sequence[Planned], site: Site) -> Generator[Outcome | None, Non
 def require_cores(run: Run, nodes: Sequence[Mapping[str, Any]]) -> None:
     """Refuse trials that want more cores than any node has: they would wait for ever."""
     most = int(max(node["Resources"].get("CPU", 0) for node in nodes))
-    if (run.threads or 1) > most:
-        raise UserError(f"a trial asks for {run.threads} cores, and no Ray node has more than {most}: THREADS={most}")
+    wanted = run.threads or 1
+    if wanted > most:
+        hint = f": THREADS={most}" if most else ""
+        raise UserError(f"a trial asks for {wanted} cores, and no Ray node has more than {most}{hint}")
 
 
 def started(run: Run) -> Any:

@@ -130,6 +130,7 @@ class Runs:
     """The runs that a plan is made from, by what it asks of them."""
 
     def __init__(self, runs: Sequence[RunRecord], owner: str) -> None:
+        self.user = user()
         self.finished: dict[str, list[RunRecord]] = {}
         self.unfinished: dict[str, RunRecord] = {}
         """Those that began here: what began elsewhere can't go on here."""
@@ -142,7 +143,7 @@ class Runs:
             if run.status == "FINISHED" and keys.COMPLETE in run.tags:
                 self.finished.setdefault(fingerprint, []).append(run)
                 identity = json.loads(run.tags[keys.IDENTITY])
-                if run.tags.get(keys.USER) == user():
+                if run.tags.get(keys.USER) == self.user:
                     self.code[without_code(identity)] = identity["code"]
                 self.seconds[kind_of(identity)] = run.metrics.get(keys.TOTAL_SECONDS, 0.0)
             elif run.tags.get(keys.OWNER) == owner:
@@ -153,7 +154,7 @@ def planned_one(trial: Trial, identity: Identity, runs: Runs, store: TrackingSto
     """What is to be done about one trial."""
     finished = runs.finished.get(identity.fingerprint, [])
     if finished and not run.force:
-        own = [one for one in finished if one.tags.get(keys.USER) == user()]
+        own = [one for one in finished if one.tags.get(keys.USER) == runs.user]
         found = (own or finished)[-1]
         whose = "" if own else f" by {found.tags.get(keys.USER, 'another')}"
         return Planned(trial, identity, found, f"reuse (done{whose}, run {found.run_id[:8]})")

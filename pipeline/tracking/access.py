@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import UserError
 from pipeline.tracking.addresses import without_password
@@ -23,14 +23,26 @@ def require_server(uri: str, seconds: float = SECONDS_TO_ANSWER) -> None:
     try:
         answer = requests.get(f"{uri.rstrip('/')}/health", timeout=seconds)
     except requests.exceptions.SSLError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise UserError(
+                f"the certificate of {where} is not known here; name it: REQUESTS_CA_BUNDLE=file"
+            ) from error
         raise UserError(f"what answers at {where} does not speak https; did you mean http://?") from error
     except requests.RequestException as error:
         raise UserError(f"no MLflow server answers at {where} ({type(error).__name__}); start it") from error
     if not answer.ok:
-        raise UserError(
-            f"what answers at {where} is no MLflow server ({answer.status_code} {answer.reason}); give its address "
-            "alone, such as http://name:5000"
-        )
+        if answer.status_code == 404:
+            hint = "give the server's address alone, such as http://name:5000"
+        else:
+            hint = "is the MLflow server behind it running?"
+        raise UserError(f"{where} answers {answer.status_code} {answer.reason}; {hint}")
+
+
+def known_as(uri: str) -> str:
+    """The user that MLflow names to a server: of its variables, its file of credentials or the address; "" for none."""
+    from mlflow.utils.credentials import read_mlflow_creds
+
+    return read_mlflow_creds().username or unquote(urlsplit(uri).username or "")
 
 
 def leave_to_all(uri: str, experiment_id: str) -> None:
@@ -38,18 +50,18 @@ def leave_to_all(uri: str, experiment_id: str) -> None:
 
     The first to run a stage could otherwise delete what everybody has run. The administrator can all the same.
     """
-    import requests
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
 
-    parts = urlsplit(uri)
-    user = os.environ.get("MLFLOW_TRACKING_USERNAME") or parts.username
+    user = known_as(uri)
     if not user:
         return
-    password = os.environ.get("MLFLOW_TRACKING_PASSWORD") or parts.password or ""
-    answer = requests.post(
-        f"{uri.rstrip('/')}/api/3.0/mlflow/users/permissions/revoke",
+    answer = http_request(
+        get_default_host_creds(uri),
+        "/api/3.0/mlflow/users/permissions/revoke",
+        "POST",
         json={"username": user, "resource_type": "experiment", "resource_id": experiment_id},
-        auth=(user, password),
-        timeout=SECONDS_TO_ANSWER,
+        raise_on_status=False,
     )
     if answer.status_code not in (404, 405):  # of a server without users, or of an older one
         answer.raise_for_status()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -35,10 +38,25 @@ def open_local(file: Path, artifacts: Path) -> None:
 
     Raises `UserError` if that can't be done now.
     """
+    close_at_exit()
     if not file.exists():
         create(file, artifacts)
     if moved_from(file, artifacts):
         follow(file, artifacts)
+
+
+@cache
+def close_at_exit() -> None:
+    """Have the database closed at the end, or SQLite would leave the last runs beside it, in mlflow.db-wal."""
+    atexit.register(close)
+
+
+def close() -> None:
+    """Close every connection that MLflow's stores hold: they keep their engines to themselves."""
+    from sqlalchemy import Engine
+
+    for engine in [one for one in gc.get_objects() if type(one) is Engine]:
+        engine.dispose()
 
 
 def create(file: Path, artifacts: Path) -> None:

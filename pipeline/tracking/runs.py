@@ -153,8 +153,10 @@ class Recorder:
                     validate_serving_input=False,
                 )
         except Exception as error:
-            # What the export makes of a network's own code can be any error: all but the store's and an interruption.
-            if interrupted(error) or trouble(error) or isinstance(error, MlflowException | OSError):
+            # What the export makes of a network's own code can be any error: all but the store's, those of a machine
+            # that is short of something, and an interruption.
+            short = isinstance(error, MemoryError) or "inline_container" in str(error)  # the latter of a full disk
+            if interrupted(error) or trouble(error) or short or isinstance(error, MlflowException | OSError):
                 raise
             self.tag(keys.NOT_EXPORTED, f"{type(error).__name__}: {error}".strip().splitlines()[0])
 

@@ -79,8 +79,10 @@ class RunRecord:
         Where several people share a store, each sees their own work first.
         """
         ended = float(self.ended_ms)
-        its = ended if self.tags.get(keys.OWNER) == owner else 0.0
         asked, asked_by_it = (int(self.tags.get(k, "0")) / 1e6 for k in (keys.REQUESTED, keys.requested_by(owner)))
+        # Before it was noted who asks, it was the home itself.
+        noted = any(key.startswith(keys.requested_by("")) for key in self.tags)
+        its = (ended if noted else max(ended, asked)) if self.tags.get(keys.OWNER) == owner else 0.0
         return max(its, asked_by_it), max(ended, asked)
 
 

@@ -73,8 +73,8 @@ def fit(
     """Train a model in place; returns the seconds of training alone, from the first batch to the last update.
 
     Goes on from the checkpoint if there is one, to the same weights bit for bit as without the break, on the same
-    device and as many threads. The observer hears `train/loss` and the figures of `validate` after each epoch. Raises `NonFiniteLossError`
-    with the step and the learning rate.
+    device and as many threads. The observer hears `train/loss` and the figures of `validate` after each epoch. Raises
+    `NonFiniteLossError` with the step and the learning rate.
     """
     return Fit(model, batches, objective, training, seed, setting).run(validate)
 

@@ -139,7 +139,17 @@ def test_on_a_shared_store_everybodys_own_code_counts_and_their_own_runs_come_fi
     assert [[run.run_id for run in group] for group in by_setting(runs, "mine")] == [["mine", "hers-again"], ["hers"]]
     assert by_setting(runs, "hers")[0][0].run_id == "hers"
     runs[1].tags[keys.requested_by("theirs")] = "1"
-    assert by_setting(runs, "theirs")[0][0].run_id == "mine", "what they asked for and need not train"
+    found = [group[0].run_id for group in by_setting(runs, "theirs")]
+    assert found == ["mine", "hers"], "what they asked for and need not train, and what others do now"
+    renamed = [run_of("old", 0, 3, "v1", 1), run_of("new", 0, 3, "v2", 2)]
+    renamed[0].tags[keys.USER] = "root"
+    assert [group[0].run_id for group in by_setting(renamed, "mine")] == ["new"], "a home's work is one person's"
+
+
+def test_of_homes_that_did_not_note_who_asks_the_last_asked_for_comes_first() -> None:
+    runs = [run_of("a", 0, 3, "v", 1), run_of("b", 0, 9, "v", 2)]
+    runs[0].tags[keys.REQUESTED] = str(3 * 10**6)
+    assert [group[0].run_id for group in by_setting(runs, "mine")] == ["a", "b"]
 
 
 def test_another_order_is_another_report() -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.__main__ import main
 from pipeline.config import Run
 from pipeline.models import DENOISERS
+from pipeline.sweeps.record import takes_other_sizes
 from pipeline.tracking import keys
 from pipeline.tracking.store import open_store
 from tests.conftest import TINY
@@ -77,4 +78,17 @@ def test_each_finishes_its_sweep_and_is_used_as_far_as_it_can_be(
     use = ["--model=dense", "--variance=0.01", f"--out={home / 'out'}", f"--run.home={home}", "--data.choice=demo"]
     assert main(["denoise", str(home / "fits.png"), *use]) == 0
     assert main(["denoise", str(home / "wide.png"), *use]) == 2
-    assert capsys.readouterr().err == "error: this network takes images of 32×32 pixels alone\n"
+    assert capsys.readouterr().err == f"error: {home / 'wide.png'}: this network takes images of 32×32 pixels alone\n"
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (nn.Conv2d(3, 3, 3, padding=1), True),
+        (Dense(3, 0.1), False),
+        (nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.AdaptiveAvgPool2d(32)), False),
+    ],
+    ids=["convolution", "refuses", "always of one size"],
+)
+def test_what_sizes_a_network_takes_is_tried(network: nn.Module, expected: bool) -> None:
+    assert takes_other_sizes(network, torch.rand(2, 3, 32, 32)) is expected

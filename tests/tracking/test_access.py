@@ -41,7 +41,7 @@ def uri() -> Iterator[str]:
 
 def test_an_address_copied_from_the_browser_is_no_servers(uri: str) -> None:
     require_server(uri)
-    with pytest.raises(UserError, match=r"no MLflow server \(404 Not Found\); give its address alone"):
+    with pytest.raises(UserError, match=r"answers 404 Not Found; give the server's address alone"):
         require_server(f"{uri}/experiments")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -11,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.config import Run
+from pipeline.config import PROJECT_ROOT, Run
 from pipeline.errors import UserError
 from pipeline.tracking import keys
 from pipeline.tracking.local_store import PATHS, moved_from, rewrite
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import TrackingStore, open_store
-from tests.conftest import run_pipeline
+from tests.conftest import TINY, run_pipeline
 from tests.sweeps.sweeping import SWEEP, all_runs
 
 
@@ -154,3 +156,15 @@ def test_every_column_of_paths_follows_a_move_as_path_and_as_address() -> None:
         for table, column in places.items():
             found = [path for (path,) in database.execute(f"SELECT {column} FROM {table}")]
             assert found == ["/new place/mlruns/a", "file:///new%20place/mlruns/a"], table
+
+
+def test_a_command_leaves_all_its_runs_in_the_one_file(home: Path) -> None:
+    """A copy of mlflow.db alone has them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "classify", "--data.choice=demo", *TINY, f"--run.home={home}"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in sorted(home.glob("mlflow.db*"))] == ["mlflow.db", "mlflow.db.lock"]
