@@ -23,6 +23,10 @@ from pipeline.tracking.environment import user
 from pipeline.tracking.store import TrackingStore, open_store
 
 
+NAMED = 3
+"""Modules, of those that have changed."""
+
+
 def run(config: Config) -> None:
     """Write the report in both languages, unless there is one of the same runs, answers and templates.
 
@@ -86,7 +90,8 @@ def say_what_has_changed(part: Part) -> None:
     own = [run for run in in_order(part.runs, part.home) if run.tags.get(keys.USER) == user()]
     changed = {name.removeprefix("pipeline.") for run in own for name in code_changed(run.tags[keys.IDENTITY])}
     if changed:
-        names = ", ".join(sorted(changed))
+        first, more = sorted(changed)[:NAMED], len(changed) - NAMED
+        names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
         say(f"report    {own[0].name} and others on {part.data.title}: figures from before {names} changed")
 
 
