@@ -22,7 +22,6 @@ from pipeline.tracking.addresses import without_password
 from pipeline.tracking.environment import user
 from pipeline.tracking.store import TrackingStore, open_store
 
-
 NAMED = 3
 """Modules, of those that have changed."""
 
