@@ -41,11 +41,8 @@ def main() -> None:
         apart = np.abs(ours() - theirs()).max()
         found = seconds_of({"ours": ours, "loop": theirs, "reading": lambda: clean.sum() + noisy.sum()}, REPEATS)
         print(f"{name}: {spread(found['ours'], 'ms', 1000)}, scikit-image's loop {spread(found['loop'], 'ms', 1000)}:")
-        print(
-            f"  {ratio(found['loop'], found['ours']):.1f}×; apart by {apart:.1g}; reading the images alone takes",
-            end=" ",
-        )
-        print(spread(found["reading"], "ms", 1000))
+        times, reading = ratio(found["loop"], found["ours"]), spread(found["reading"], "ms", 1000)
+        print(f"  {times:.1f}×; apart by {apart:.1g}; reading the images alone: {reading}")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
     """Tables and figures of the denoisers: the ten images of the first seed of every trained model and variance."""
     (summary,) = part.summaries
-    variances = variances_of(summary.tags) or sorted({float(run.params["variance"]) for run in part.runs})
+    variances = variances_of(summary, part.runs)
     results = denoising.denoising_results(part.runs, variances)
     rows = denoising.denoising_summary(results)
     tables = {file: store.table(summary.run_id, file) for file in (keys.COMPARISONS, keys.BY_CLASS, keys.CURVES)}

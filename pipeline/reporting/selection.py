@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pipeline.tracking import keys
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -17,21 +17,16 @@ def by_setting(runs: Sequence[RunRecord], home: str) -> list[list[RunRecord]]:
     Where somebody's code has changed since, only their runs of the newest count: seeds are averaged, versions are not.
     `home` names the one whose own runs come first: all that it asked for, whatever its user was called.
     """
-
-    def wanted(run: RunRecord) -> bool:
-        return run.wanted_ms(home)[0] > 0
-
+    facts = [(run.wanted_ms(home), run, *told(run)) for run in runs]
     newest: dict[tuple[str, str], str] = {}
-    for run in sorted(runs, key=lambda run: run.wanted_ms(home)[1]):
-        setting, _, code = told(run)
+    for (_, _), run, setting, _, code in sorted(facts, key=lambda fact: fact[0][1]):
         newest[setting, user_of(run)] = code
-    for run in sorted(filter(wanted, runs), key=lambda run: run.wanted_ms(home)[0]):
-        setting, _, code = told(run)
-        newest[setting, home] = code
+    for (by_home, _), _, setting, _, code in sorted(facts, key=lambda fact: fact[0][0]):
+        if by_home:
+            newest[setting, home] = code
     groups: dict[tuple[str, str], dict[int, RunRecord]] = {}
-    for run in sorted(runs, key=lambda run: run.wanted_ms(home), reverse=True):
-        setting, seed, code = told(run)
-        if newest[setting, home if wanted(run) else user_of(run)] == code:
+    for (by_home, _), run, setting, seed, code in sorted(facts, key=lambda fact: fact[0], reverse=True):
+        if newest[setting, home if by_home else user_of(run)] == code:
             groups.setdefault((setting, code), {}).setdefault(seed, run)
     return [[group[seed] for seed in sorted(group)] for group in groups.values()]
 
@@ -85,13 +80,14 @@ def trials_of(summary: RunRecord, trials: Sequence[RunRecord]) -> list[RunRecord
 def sweep_in_words(summary: RunRecord, runs: Sequence[RunRecord]) -> str:
     """Which sweep it is: variances, networks and seeds."""
     trained = [run for run in runs if run.trained]
-    variances = variances_of(summary.tags) or sorted({float(run.params["variance"]) for run in runs})
+    variances = variances_of(summary, runs)
     networks = sorted({run.params["model"] for run in trained}) or ["no network"]
     seeds = sorted({int(run.params["seed"]) for run in trained})
     of_seeds = f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
     return f"σ² {', '.join(map(variance_text, variances))}: {', '.join(networks)}{of_seeds}"
 
 
-def variances_of(tags: Mapping[str, str]) -> list[float]:
-    """Those that a sweep was asked for, given the tags of its summary run."""
-    return [float(variance) for variance in tags.get(keys.VARIANCES, "").split()]
+def variances_of(summary: RunRecord, runs: Sequence[RunRecord]) -> list[float]:
+    """Those that a sweep was asked for; of its trials, if its summary is from before that was noted."""
+    asked = [float(variance) for variance in summary.tags.get(keys.VARIANCES, "").split()]
+    return asked or sorted({float(run.params["variance"]) for run in runs})

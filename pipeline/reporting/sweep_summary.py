@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.reporting import denoising, denoising_figures
-from pipeline.reporting.selection import variances_of
 from pipeline.tracking import keys
 from pipeline.tracking.runs import recording
 from pipeline.tracking.store import RunRecord, TrackingStore
@@ -18,10 +17,10 @@ def write_summary(
     fingerprint: str,
     tags: Mapping[str, str],
     runs: Sequence[RunRecord],
+    variances: Sequence[float],
     classes: Sequence[str],
 ) -> str:
     """Means, comparisons and plots of a sweep, in a run of its own; its id."""
-    variances = variances_of(tags)
     results = denoising.denoising_results(runs, variances)
     rows = denoising.denoising_summary(results)
     images = denoising.per_image(results, store)

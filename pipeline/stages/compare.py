@@ -98,7 +98,7 @@ def denoiser_rows(summary: RunRecord, runs: Sequence[RunRecord]) -> list[dict[st
     """A row a variance and model of a sweep: variances rising, baselines first."""
     from pipeline.reporting import denoising  # pandas takes half a second
 
-    rows = denoising.denoising_summary(denoising.denoising_results(runs, variances_of(summary.tags)))
+    rows = denoising.denoising_summary(denoising.denoising_results(runs, variances_of(summary, runs)))
     best = {
         variance: (
             max(row.psnr.mean for row in rows if row.variance == variance),

@@ -150,7 +150,7 @@ def summarise(
         else:
             from pipeline.reporting.sweep_summary import write_summary  # brings seaborn
 
-            run_id = write_summary(store, experiment_id, fingerprint, tags, runs, manifest.classes)
+            run_id = write_summary(store, experiment_id, fingerprint, tags, runs, variances, manifest.classes)
         store.note_request([run_id], owner(run))
         for one in earlier:
             if one.run_id != run_id and one.tags.get(keys.OWNER) == owner(run):

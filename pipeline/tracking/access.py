@@ -38,7 +38,7 @@ def require_server(uri: str, seconds: float = SECONDS_TO_ANSWER) -> None:
         raise UserError(f"{where} answers {answer.status_code} {answer.reason}; {hint}")
 
 
-def known_as(uri: str) -> str:
+def user_at(uri: str) -> str:
     """The user that MLflow names to a server: of its variables, its file of credentials or the address; "" for none."""
     from mlflow.utils.credentials import read_mlflow_creds
 
@@ -53,7 +53,7 @@ def leave_to_all(uri: str, experiment_id: str) -> None:
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    user = known_as(uri)
+    user = user_at(uri)
     if not user:
         return
     answer = http_request(

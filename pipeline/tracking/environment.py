@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from pipeline.config import PROJECT_ROOT
 from pipeline.tracking import keys
-from pipeline.tracking.access import known_as
+from pipeline.tracking.access import user_at
 from pipeline.tracking.addresses import without_password
 
 PACKAGES = ("torch", "torchvision", "mlflow", "numpy", "scikit-image")
@@ -49,7 +49,7 @@ def user() -> str:
 
     "unknown" where the system has none for the number (as in some containers).
     """
-    if name := known_as(os.environ.get("MLFLOW_TRACKING_URI", "")):
+    if name := user_at(os.environ.get("MLFLOW_TRACKING_URI", "")):
         return name
     try:
         return getpass.getuser()

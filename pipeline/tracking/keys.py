@@ -22,7 +22,8 @@ NOT_EXPORTED = "model.not_exported"
 SWEEP = "sweep"
 """Keys of the sweeps a run belongs to, separated by spaces."""
 REQUESTED = "sweep.requested"
-"""When a sweep was last asked for, on its summary run; of other trials, when they were last asked for and reused."""
+"""When a sweep was last asked for, on its summary run; of other trials, when they were last asked for and reused. The
+beginning of the name: `requested_by` says by whom."""
 USER = "mlflow.user"
 DATA_DIGEST = "data.digest"
 DEVICE = "device"
@@ -70,7 +71,7 @@ CURVES = "learning_curves.csv"
 
 
 def requested_by(owner: str) -> str:
-    """As `REQUESTED`, by one of the homes that share a store."""
+    """The tag of one of the homes that may share a store."""
     return f"{REQUESTED}.{owner}"
 
 

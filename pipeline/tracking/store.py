@@ -78,12 +78,11 @@ class RunRecord:
 
         Where several people share a store, each sees their own work first.
         """
-        ended = float(self.ended_ms)
-        asked, asked_by_it = (int(self.tags.get(k, "0")) / 1e6 for k in (keys.REQUESTED, keys.requested_by(owner)))
-        # Before it was noted who asks, it was the home itself.
-        noted = any(key.startswith(keys.requested_by("")) for key in self.tags)
-        its = (ended if noted else max(ended, asked)) if self.tags.get(keys.OWNER) == owner else 0.0
-        return max(its, asked_by_it), max(ended, asked)
+        asked = {key: int(when) / 1e6 for key, when in self.tags.items() if key.startswith(keys.REQUESTED)}
+        its = [asked.get(keys.requested_by(owner), 0.0)]
+        if self.tags.get(keys.OWNER) == owner:
+            its += [self.ended_ms, asked.get(keys.REQUESTED, 0.0)]  # the latter of runs from before homes were named
+        return max(its), max([self.ended_ms, *asked.values()])
 
 
 class TrackingStore:
@@ -214,9 +213,7 @@ class TrackingStore:
     def note_request(self, run_ids: Iterable[str], owner: str) -> None:
         """Tag runs that are reused as asked for now, by a home."""
         for run_id in run_ids:
-            now = str(time.time_ns())
-            self.tag(run_id, keys.REQUESTED, now)
-            self.tag(run_id, keys.requested_by(owner), now)
+            self.tag(run_id, keys.requested_by(owner), str(time.time_ns()))
 
     def tag(self, run_id: str, key: str, value: str) -> None:
         """Set a tag of a run, also of one that has ended."""
