@@ -9,10 +9,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +141,10 @@ class Recorder:
         model, example = model.cpu().eval(), example.cpu().contiguous()
         # Else what is 1 for the example's size, such as a number of windows, would be exported as 1 for all sizes.
         try:
-            with fx.patch(backed_size_oblivious=True):  # type: ignore[attr-defined] # not in torch's stubs
+            with (
+                fx.patch(backed_size_oblivious=True),  # type: ignore[attr-defined] # not in torch's stubs
+                requirements_unchecked(),
+            ):
                 mlflow.pytorch.log_model(
                     model,
                     name=name,
@@ -191,6 +195,15 @@ def signature_of(model: torch.nn.Module, example: torch.Tensor, any_size: bool) 
         return Schema([TensorSpec(np.dtype(np.float32), shape)])
 
     return ModelSignature(schema(example), schema(output))
+
+
+def requirements_unchecked() -> AbstractContextManager[object]:
+    """Without MLflow's search of all that is installed for what a model requires.
+
+    It would compare versions with what they have just been read from, in half a second. An MLflow that does not have it
+    any more is left as it is.
+    """
+    return patch("mlflow.utils.environment.warn_dependency_requirement_mismatches", create=True)
 
 
 @contextmanager

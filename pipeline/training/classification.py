@@ -134,12 +134,13 @@ def predict(model: nn.Module, batches: Batches, precision: torch.dtype) -> tuple
 
 def channel_statistics(batches: Batches) -> tuple[list[float], list[float]]:
     """Mean and standard deviation a channel over the batches' images, on the [0, 1] scale."""
-    total, squares, count = torch.zeros(()), torch.zeros(()), 0
+    images, values = batches.images, torch.arange(256, dtype=torch.float64) / 255
+    # How often a channel has each value says all: counting takes a tenth of the time of summing.
+    counts = torch.zeros(images.shape[1], len(values), dtype=torch.float64)
     for part in batches.indices.split(10_000):
-        pixels = batches.images[part.to(batches.images.device)].cpu().double().div_(255)
-        total = total + pixels.sum(dim=(0, 2, 3))
-        squares = squares + pixels.square().sum(dim=(0, 2, 3))
-        count += pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
-    mean = total / count
-    std = (squares / count - mean.square()).clamp(min=1e-6).sqrt()
-    return mean.tolist(), std.tolist()
+        for channel, pixels in enumerate(images[part.to(images.device)].cpu().unbind(dim=1)):
+            counts[channel] += torch.bincount(pixels.flatten(), minlength=len(values))
+    shares = counts / counts.sum(dim=1, keepdim=True)
+    mean = shares @ values
+    variance = shares @ values.square() - mean.square()
+    return mean.tolist(), variance.clamp(min=1e-6).sqrt().tolist()
