@@ -118,10 +118,11 @@ def configure(arguments: list[str]) -> tuple[str, Config, str | None]:
     short = {name: stage.short for name, stage in STAGES.items() if stage.short}
     arguments = rewritten(arguments, short, lists())
     # What --print_config prints is known only when the experiment file is.
-    given = parse(parser, [argument for argument in arguments if not argument.startswith("--print_config")])
+    settings = [argument for argument in arguments if not argument.startswith("--print_config")]
+    given = parse(parser, settings)
     stage, config = given.stage, config_of(given)
     needs = STAGES[stage].needs
-    if not needs or given.config is not None:
+    if settings != arguments and (not needs or given.config is not None):
         parse(parser, arguments)
     if not needs:
         return stage, config, None

@@ -31,6 +31,23 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
     assert "heavy: []" in done.stdout
 
 
+def test_garbage_is_looked_for_only_after_what_a_trial_imports_is_there() -> None:
+    code = (
+        "import gc\n"
+        "from pipeline.startup import collect_less\n"
+        "collect_less()\n"
+        "looks = []\n"
+        "gc.callbacks.append(lambda phase, info: looks.append(phase))\n"
+        "import mlflow.store.tracking.sqlalchemy_store, pipeline.data.datasets, torch.export._trace\n"
+        "import matplotlib.figure\n"
+        "print(looks)\n"
+        "more = [[] for _ in range(1_600_000)]\n"
+        "print(looks[:2], gc.get_threshold()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "['start', 'stop'] 100000"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

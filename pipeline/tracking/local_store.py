@@ -55,7 +55,7 @@ def close() -> None:
     """Close every connection that MLflow's stores hold: they keep their engines to themselves."""
     from sqlalchemy import Engine
 
-    for engine in [one for one in gc.get_objects() if type(one) is Engine]:
+    for engine in [one for one in gc.get_referrers(Engine) if type(one) is Engine]:
         engine.dispose()
 
 
