@@ -102,6 +102,14 @@ def test_everything_is_run_once_tracked_and_reported(pipeline: Pipeline, home: P
     assert report_file.read_text(encoding="utf-8").count("| 0.2 | ") == 3, "both models, and their comparison"
 
 
+def test_a_dry_run_of_all_tells_what_each_stage_would_do(pipeline: Pipeline, home: Path) -> None:
+    done = pipeline("all", *DEMO, TWO, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    told = {line.split()[0] for line in done.stdout.splitlines() if ": run (new)" in line or "written then" in line}
+    assert told == {"classify", "sweep", "study-gan", "study-batchnorm", "report"}
+    assert not (home / "reports").exists()
+
+
 def test_no_report_of_nothing_takes_the_place_of_one(pipeline: Pipeline, home: Path) -> None:
     done = pipeline("report", "--data.choice=demo", "--report.run_missing=false")
     assert done.returncode == 2

@@ -20,10 +20,10 @@ def run(config: Config) -> None:
             stage.run(config)
         except TrialsFailedError as error:
             failures.append(str(error))
-    if config.run.dry_run:
-        return
     # What has failed just now is not tried again for the report.
     report.run(replace(config, report=replace(config.report, run_missing=False)))
+    if config.run.dry_run:
+        return
     say(f"Read the report: {report.report_folder(config) / 'report.en.html'}")
     say("Compare the runs in the MLflow UI: make ui")
     if failures:
