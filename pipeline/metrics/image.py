@@ -31,21 +31,21 @@ def by_parts(
     return torch.cat([measure(some.float(), others.float()) for some, others in parts])
 
 
-@torch.no_grad()
 def psnr(images: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     """Peak signal-to-noise ratio of each image in dB, `10·log10(1 / mean squared error)`.
 
     (b, c, h, w) in [0, 1] → (b,).
 
-    Infinite for equal images; without a gradient. The project reports the mean over images of this figure, not that of
-    the pooled error.
+    Infinite for equal images. Not for inputs that need a gradient. The project reports the mean over images of this
+    figure, not that of the pooled error.
     """
     values = images.shape[1:].numel()
     # One room for the differences of every part: memory that is new costs more than the arithmetic.
     room = torch.empty_like(images[: images_at_once(images)], dtype=torch.float32)
 
     def distance(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        return torch.linalg.vector_norm(torch.sub(some, others, out=room[: len(some)]), dim=(1, 2, 3))
+        found: torch.Tensor = torch.linalg.vector_norm(torch.sub(some, others, out=room[: len(some)]), dim=(1, 2, 3))
+        return found
 
     return -20 * torch.log10(by_parts(distance, images, clean) / values**0.5)
 

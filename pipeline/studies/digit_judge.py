@@ -21,13 +21,15 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Judge:
-    """A classifier, and what it sees in real test images."""
+    """A classifier, and what it sees in real images that it was not trained on."""
 
     network: ConvNet
     accuracy: float
     """On the test images."""
-    real_features: torch.Tensor
-    """(n, features) of test images."""
+    held_out: torch.Tensor
+    """(n, features) of held-out images: what samples are compared with on the way, to choose a rate and a moment."""
+    test: torch.Tensor
+    """(n, features) of test images: what samples are compared with at the end."""
 
     @classmethod
     def trained(cls, digits: Digits, steps: int, device: torch.device) -> Judge:
@@ -45,18 +47,18 @@ class Judge:
             optimizer.step()
             schedule.step()
         network.eval()
-        features = features_of(network, digits.test)
+        test = features_of(network, digits.test)
         with torch.no_grad():
-            right = (network.head(features).argmax(1) == digits.test_labels).float().mean().item()
-        return cls(network, right, features)
+            right = (network.head(test).argmax(1) == digits.test_labels).float().mean().item()
+        return cls(network, right, features_of(network, digits.held_out), test)
 
-    def scores(self, images: torch.Tensor) -> dict[str, float]:
-        """Figures of generated images.
+    def scores(self, images: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+        """Figures of generated images; `real` are the features of the images that they are compared with.
 
         score: exp of the mean divergence of an image's class probabilities from those of all (the form of Salimans et
         al. 2016, from 1 to the number of classes); covered: classes with at least 1 % of the images; class_divergence:
-        KL of the shares of classes from even shares, in nats; distance: Fréchet distance of features to as many real
-        test images (the form of Heusel et al. 2017).
+        KL of the shares of classes from even shares, in nats; distance: squared Fréchet distance of features to those
+        of as many real images (the form of Heusel et al. 2017).
         """
         features = features_of(self.network, images)
         with torch.no_grad():
@@ -65,12 +67,12 @@ class Judge:
         divergence = (probabilities * (probabilities / mean).clamp(min=1e-30).log()).sum(1).mean()
         shares = torch.bincount(probabilities.argmax(1), minlength=len(mean)).double() / len(images)
         even = (shares * (shares * len(mean)).clamp(min=1e-30).log()).sum()
-        count = min(len(features), len(self.real_features))
+        count = min(len(features), len(real))
         return {
             "score": divergence.exp().item(),
             "covered": int((shares >= COVERED).sum()),
             "class_divergence": even.item(),
-            "distance": frechet(features[:count], self.real_features[:count]),
+            "distance": frechet(features[:count], real[:count]),
         }
 
 

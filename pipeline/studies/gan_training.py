@@ -62,8 +62,9 @@ def measure(settings: GanStudy, seed: int, digits: Digits, device: torch.device)
     """Train a pair under every arm from the same weights and the same noise.
 
     Table `training`, a row an arm and look: step, accepted (mean D(G(z)) of fixed noise), gradient (norm of the
-    generator's, of its own loss), update (norm of what its optimizer did with it), and the judge's scores. Table
-    `final`: the judge's scores of many samples, and started, the first step looked at with accepted above 0.1.
+    generator's, of its own loss), update (norm of what its optimizer did with it), and the judge's scores against
+    held-out digits. Table `final`: the judge's scores of many samples against test digits, and started, the first step
+    looked at with accepted above 0.1.
     """
     judge = Judge.trained(digits, settings.judge_steps, device)
     rows, finals = [], []
@@ -75,7 +76,7 @@ def measure(settings: GanStudy, seed: int, digits: Digits, device: torch.device)
         with torch.no_grad():
             samples = torch.cat([generated(net, part, source) for part in portions(settings.samples)])
         started = next((look["step"] for look in looks if look["step"] and look["accepted"] > ACCEPTED), float("nan"))
-        finals.append({**asdict(arm), **judge.scores(samples), "started": started})
+        finals.append({**asdict(arm), **judge.scores(samples, judge.test), "started": started})
         if arm == Arm(arm.loss, "momentum", settings.head_start):
             pictures[f"samples_{arm.loss}"] = samples[:SHOWN].cpu()
     return Measured(
@@ -132,7 +133,13 @@ def look(
     """What can be seen of a pair at a step."""
     images = net(fixed)
     accepted = other(images).sigmoid().mean().item()
-    return {"step": step, "accepted": accepted, "gradient": gradient, "update": update, **judge.scores(images)}
+    return {
+        "step": step,
+        "accepted": accepted,
+        "gradient": gradient,
+        "update": update,
+        **judge.scores(images, judge.held_out),
+    }
 
 
 def portions(count: int, most: int = 1000) -> list[int]:

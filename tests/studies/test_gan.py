@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,17 +148,32 @@ def test_a_judges_scores_are_those_of_the_papers() -> None:
     network = nn.Module()
     network.features, network.head = nn.Flatten(), Head()
     real = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
-    judge = Judge(network, 1.0, real)  # type: ignore[arg-type]
+    judge = Judge(network, 1.0, real, real)  # type: ignore[arg-type]
     sure = torch.eye(4)[torch.arange(40) % 4].view(40, 1, 2, 2)
-    found = judge.scores(sure)
+    found = judge.scores(sure, real)
     assert (found["score"], found["covered"]) == (pytest.approx(4), 4), "each image is sure, all classes alike"
     assert found["class_divergence"] == pytest.approx(0, abs=1e-9)
-    one = judge.scores(sure[:1].expand(40, 1, 2, 2))
+    one = judge.scores(sure[:1].expand(40, 1, 2, 2), real)
     assert (one["score"], one["covered"]) == (pytest.approx(1), 1)
     assert one["class_divergence"] == pytest.approx(math.log(4))
-    unsure = judge.scores(torch.zeros(40, 1, 2, 2))
+    unsure = judge.scores(torch.zeros(40, 1, 2, 2), real)
     assert unsure["score"] == pytest.approx(1)
-    assert judge.scores(real.view(40, 1, 2, 2))["distance"] == pytest.approx(0, abs=1e-6)
+    assert judge.scores(real.view(40, 1, 2, 2), real)["distance"] == pytest.approx(0, abs=1e-6)
+
+
+def test_on_the_way_digits_are_compared_with_held_out_ones_and_at_the_end_with_those_of_the_test(
+    studied: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: dict[int, set[str]] = {}
+    scores = Judge.scores
+
+    def watched(judge: Judge, images: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+        compared.setdefault(len(images), set()).add("held out" if real is judge.held_out else "test")
+        return scores(judge, images, real)
+
+    monkeypatch.setattr(Judge, "scores", watched)
+    gan_training.measure(replace(SMALL, judge_steps=2, samples=600), 0, studied, CPU)
+    assert compared == {gan_training.FIXED: {"held out"}, 600: {"test"}}
 
 
 def test_a_judge_is_left_in_evaluation_mode(studied: Digits) -> None:
