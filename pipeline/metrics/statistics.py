@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Estimate:
     def high(self) -> float:
         """Upper end of the interval; the mean itself for n = 1."""
         return self.mean + (self.half_width or 0)
+
+    def at_least(self, half_width: float) -> Estimate:
+        """The same with an interval no narrower than what the figures are rounded to; none stays none."""
+        return self if self.half_width is None else replace(self, half_width=max(self.half_width, half_width))
 
     def text(self, digits: int = 2, unit: str = "") -> str:
         """ "23.41 ± 0.05 dB (n = 5)", or "23.41 dB (n = 1)". The unit % shows a share from 0 to 1 in percent."""

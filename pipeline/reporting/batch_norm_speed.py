@@ -20,11 +20,12 @@ from pipeline.reporting.claims import (
     by_seed,
     difference,
     logarithms,
+    number,
     plain,
     ratio,
     selected,
 )
-from pipeline.studies.batch_norm_training import WATCHED
+from pipeline.studies.batch_norm_training import WATCHED, WORST
 
 Figure = Callable[[pd.DataFrame], float]
 """Of the rows of one net, arm and seed."""
@@ -44,12 +45,13 @@ OTHER_TARGETS = (0.7, 0.9)
 def counted(table: pd.DataFrame, target: float = TARGET) -> pd.DataFrame:
     """With the columns steps until a target, on the half that is reported, choosing, the same on the other, reached.
 
-    Trainings that do not get there count with the steps they had.
+    Trainings that do not get there, or have broken down again by the end, count with the steps they had.
     """
+    chosen, measured = table[f"chosen_{target:g}"], table[f"measured_{target:g}"]
+    if {"choice", "final"} <= set(table):
+        chosen, measured = chosen.where(table["choice"] >= WORST), measured.where(table["final"] >= WORST)
     return table.assign(
-        choosing=table[f"chosen_{target:g}"].fillna(table["limit"]),
-        steps=table[f"measured_{target:g}"].fillna(table["limit"]),
-        reached=table[f"measured_{target:g}"].notna(),
+        choosing=chosen.fillna(table["limit"]), steps=measured.fillna(table["limit"]), reached=measured.notna()
     )
 
 
@@ -83,8 +85,11 @@ def by_steps(over: pd.DataFrame, under: pd.DataFrame, column: str = "steps") -> 
 
 
 def better_bare(best: pd.DataFrame) -> str:
-    """Of the two arms without normalization the one with fewer steps; `best` is one net's of `tuned`."""
-    steps = best[best["arm"].isin(("none", "he"))].groupby("arm")["steps"].mean()
+    """Of the two arms without normalization the one with fewer steps by the images for choosing.
+
+    `best` is one net's of `tuned`.
+    """
+    steps = best[best["arm"].isin(("none", "he"))].groupby("arm")["choosing"].mean()
     return str(steps.idxmin())
 
 
@@ -141,21 +146,27 @@ def over_nets(table: pd.DataFrame, nets: Sequence[str], arms: Sequence[str], fig
 
 
 def wider(tables: Tables, nets: Sequence[str]) -> Claim:
-    """In these networks more learning rates do, and greater ones before training diverges."""
+    """In these networks more learning rates do, and greater ones before training diverges.
+
+    All are of the rates tried, so no interval is narrower than these lie apart.
+    """
     table = tables["rates"]
+    tried = sorted(table["rate"].unique())
+    apart = math.log(tried[1] / tried[0])
     arms = (("batch",), ("none", "he"))
     batch, bare = (over_nets(table, nets, one, good_range, fmean) for one in arms)
-    decades = difference(batch, bare)
-    rates = ratio(*(over_nets(table, nets, one, greatest_rate, geometric_mean) for one in arms))
-    tried = sorted(table["rate"].unique())
+    decades = difference(batch, bare).at_least(apart / math.log(10))
+    greatest = logarithms(*(over_nets(table, nets, one, greatest_rate, geometric_mean) for one in arms))
+    rates = Ratio.of_logarithms(estimate(greatest).at_least(apart))
     values = {
-        "batch": plain(batch),
-        "bare": plain(bare),
+        "batch": f"{fmean(batch):.2f}",
+        "bare": f"{fmean(bare):.2f}",
         "difference": decades.text(2),
         "rates": rates.text(),
         "margin": f"{GOOD:g}",
         "target": f"{100 * TARGET:.0f} %",
-        "apart": f"{math.log10(tried[1] / tried[0]):.2f}",
+        "apart": f"{apart / math.log(10):.2f}",
+        "factor": number(math.exp(apart)),
     }
     return Claim(values, min(above(rates, 1), above(decades, 0)))
 
@@ -168,8 +179,8 @@ def initialisation(tables: Tables) -> Claim | None:
 
     def factors(arm: str, other: str) -> list[float]:
         """By seed, the logarithm of the mean factor between two arms' steps, whichever is the slower, over networks."""
-        logarithms = best.pivot(index=["net", "seed"], columns="arm", values="steps").map(math.log)
-        apart = (logarithms[arm] - logarithms[other]).abs()
+        steps = best.pivot(index=["net", "seed"], columns="arm", values="steps").map(math.log)
+        apart = (steps[arm] - steps[other]).abs()
         return [float(mean) for mean in apart.groupby("seed").mean()]
 
     bare, batch = factors("none", "he"), factors("batch-none", "batch")

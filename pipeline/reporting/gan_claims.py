@@ -58,8 +58,9 @@ def same_direction(tables: Tables) -> Claim:
     error = table["error"].max()
     least = table["cosine"].min()
     # No interval: a cosine ends at 1, and these lie near it.
-    span = f"{np.mean(cosine):.2f} ({min(cosine):.2f} to {max(cosine):.2f})"
-    values = {"cosine": span, "least": f"{least:.3f}", "error": f"{error:.1g}"}
+    spread = {"cosine": np.mean(cosine), "cosine_least": min(cosine), "cosine_greatest": max(cosine)}
+    values = {name: f"{figure:.2f}" for name, figure in spread.items()}
+    values |= {"least": f"{least:.3f}", "error": f"{error:.1g}"}
     return Claim(values, certain(least > 0 and error < 1e-3))
 
 
@@ -105,47 +106,53 @@ def tails(tables: Tables) -> Claim:
         loss: [hill_index(part[loss].tolist()) for _, part in tables["tails"].groupby("seed")]
         for loss in (SATURATING, OTHER)
     }
-    values = {"saturating": plain(found[SATURATING]), "other": plain(found[OTHER])}
-    return Claim(values, below(ratio(found[OTHER], found[SATURATING]), 1))
+    by = ratio(found[OTHER], found[SATURATING])
+    geometric = {loss: number(float(np.exp(np.mean(np.log(indices))))) for loss, indices in found.items()}
+    values = {"saturating": geometric[SATURATING], "other": geometric[OTHER], "ratio": by.text()}
+    return Claim(values, below(by, 1))
 
 
-def shares_left(tables: Tables, loss: str, head_start: int) -> tuple[list[float], list[float]]:
-    """By seed, the share of its first distance from the digits that a generator had left at its nearest and at the end.
+def without_adam(tables: Tables, loss: str, head_start: int, figure: str) -> pd.DataFrame:
+    """A figure of a loss's trainings by plain and momentum descent.
 
-    Without Adam; each at the learning rate that leaves least over all seeds, so that each loss has its own; mean of
-    plain and momentum descent.
+    A row an optimizer, rate and seed, a column a look.
     """
     table = selected(tables["training"], loss=loss, head_start=head_start, discriminator_steps=1)
-    looks = table[table["optimizer"] != "adam"].set_index(["optimizer", "rate", "seed", "step"])["distance"]
-    shares = looks.unstack("step").fillna(np.inf)
-    shares = shares.div(shares[0], axis="index")
-    nearest, end = shares.drop(columns=0).min(axis="columns"), shares[shares.columns.max()]
-    return at_best_rate(nearest), at_best_rate(end)
+    return table[table["optimizer"] != "adam"].pivot(index=["optimizer", "rate", "seed"], columns="step", values=figure)
 
 
-def at_best_rate(shares: pd.Series) -> list[float]:
-    """By seed, the mean over optimizers at each one's best rate: the index is optimizer, rate and seed."""
-    seeds = shares.unstack("seed")
-    means: list[float] = seeds.loc[seeds.mean(axis=1).groupby("optimizer").idxmin()].mean().tolist()
+def shares_left(tables: Tables, loss: str, head_start: int) -> tuple[pd.Series, pd.Series]:
+    """The share of its first distance from the digits that a generator had left at its nearest, and at the end."""
+    distances = without_adam(tables, loss, head_start, "distance").fillna(np.inf)
+    shares = distances.div(distances[0], axis="index")
+    return shares.drop(columns=0).min(axis="columns"), shares[shares.columns.max()]
+
+
+def at_best_rate(figures: pd.Series, shares: pd.Series) -> list[float]:
+    """By seed, the mean over optimizers of a figure, at each one's rate of the least shares over all seeds.
+
+    Both by optimizer, rate and seed.
+    """
+    best = shares.unstack("seed").mean(axis=1).groupby("optimizer").idxmin()
+    means: list[float] = figures.unstack("seed").loc[best].mean().tolist()
     return means
 
 
 def stalls(tables: Tables) -> Claim:
     """Without Adam and with the discriminator ahead, the saturating loss goes nowhere, and the other does."""
     ahead, rates = int(tables["training"]["head_start"].max()), tables["training"]["rate"]
-    other = selected(tables["training"], loss=OTHER, head_start=ahead, discriminator_steps=1)
-    covered = other.loc[(other["optimizer"] != "adam") & (other["step"] == other["step"].max()), "covered"]
+    covered = without_adam(tables, OTHER, ahead, "covered")
+    named = at_best_rate(covered[covered.columns.max()], shares_left(tables, OTHER, ahead)[1])
     values = {
         "ahead": str(ahead),
         "rates": str(rates.nunique()),
         "greatest": f"{rates.max():g}",
-        "covered": f"{covered.max():.0f}",
-        "covered_mean": f"{covered.mean():.1f}",
+        "covered": plain(named, 1),
     }
     verdicts = []
     for start, when in ((ahead, "ahead"), (0, "even")):
         for loss, name, verdict in ((SATURATING, "saturating", above), (OTHER, "other", below)):
-            nearest, end = shares_left(tables, loss, start)
+            nearest, end = (at_best_rate(shares, shares) for shares in shares_left(tables, loss, start))
             values |= {f"{name}_{when}": plain(nearest, 0, "%"), f"{name}_{when}_end": plain(end, 0, "%")}
             if start == ahead:
                 verdicts.append(verdict(estimate(nearest), STUCK))

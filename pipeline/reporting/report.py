@@ -184,7 +184,7 @@ def misses_of(store: TrackingStore, run: RunRecord) -> dict[str, Any] | None:
         return None
     table = store.table(run.run_id, "misses.csv")
     doubted = table[table["label_in_doubt"]].sort_values("image")
-    return {"run": run.name, "count": len(table), "doubted": list(doubted.itertuples())}
+    return {"run": run.name, "run_id": run.run_id, "count": len(table), "doubted": list(doubted.itertuples())}
 
 
 def colour_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def environment(parts: Sequence[Part | None]) -> dict[str, list[str]]:
 
     def values(part: Part | None, key: str) -> str:
         found = {value(run, key) for run in part.runs} if part else set()
-        return ", ".join(sorted(found)) or "–"
+        return "; ".join(sorted(found)) or "–"
 
     return {name: [values(part, key) for part in parts] for name, key in names.items()}
 

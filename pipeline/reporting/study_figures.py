@@ -26,6 +26,8 @@ ARM_NAMES = {
     "frozen": "batch norm, frozen statistics",
     "noisy": "batch norm and noise",
 }
+WHOLE_RANGE = ("pi", 100)
+"""From the least to the greatest of the seeds, for seaborn."""
 NET_NAMES = {"sigmoid": "sigmoid", "shallow": "shallow plain", "deep": "deep plain", "residual": "deep with skips"}
 
 
@@ -96,9 +98,7 @@ def tails(table: pd.DataFrame) -> Figure:
                 share = np.arange(1, len(far) + 1) / len(far)
                 label = LOSS_NAMES[loss] if number == 0 else None
                 ax.loglog(far / np.median(far), share, style, color=colour, linewidth=1, label=label)
-        ax.set(
-            xlim=(0.3, None), xlabel="how far from the median draw, in medians of that", ylabel="share of draws beyond"
-        )
+        ax.set(xlim=(0.3, None), xlabel="distance from the median, in median distances", ylabel="share of draws beyond")
         ax.legend()
         return figure
 
@@ -121,7 +121,7 @@ def training(table: pd.DataFrame) -> Figure:
                 style="head start",
                 legend=optimizer == "sgd",
             )
-            distance = "Fréchet distance, our classifier's features"
+            distance = "squared Fréchet distance"
             ax.set(title=optimizer, xlabel="steps of the generator", ylabel=distance)
         axes[0].legend(fontsize=7)
         return figure
@@ -161,8 +161,8 @@ def rates(table: pd.DataFrame) -> Figure:
         named = table.assign(arm=table["arm"].map(ARM_NAMES))
         for number, (ax, net) in enumerate(zip(axes, NET_NAMES, strict=True)):
             # Where an arm diverges with some seeds only, a t-interval would leave the range of accuracies.
-            of_net, whole_range = selected(named, net=net), ("pi", 100)
-            lines(of_net, ax, "rate", "final", "arm", markers=True, legend=number == 0, errorbar=whole_range)
+            of_net = selected(named, net=net)
+            lines(of_net, ax, "rate", "final", "arm", markers=True, legend=number == 0, errorbar=WHOLE_RANGE)
             ax.set(xscale="log", title=NET_NAMES[net], xlabel="learning rate", ylabel="accuracy at the end")
             ax.set_ylim(0, 1)
         one_legend(figure, axes)
@@ -177,8 +177,11 @@ def batches(table: pd.DataFrame) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = new_figure(11, 3.6)
         for ax, budget in zip(figure.subplots(1, 2, sharey=True), ("images", "steps"), strict=True):
-            lines(selected(both, budget=budget), ax, "batch", "running", "arm", markers=True, legend=budget == "images")
-            ax.set(xscale="log", xlabel="batch size", ylabel="test accuracy", title=f"as many {budget} for all sizes")
+            # Where an arm learns with some seeds only, a t-interval would leave the range of accuracies.
+            of_budget, legend = selected(both, budget=budget), budget == "images"
+            lines(of_budget, ax, "batch", "running", "arm", markers=True, legend=legend, errorbar=WHOLE_RANGE)
+            title = f"the same number of {budget} for every size"
+            ax.set(xscale="log", xlabel="batch size", ylabel="test accuracy", title=title)
             sizes = sorted(table["batch"].unique())
             ax.set_xticks(sizes, labels=[str(size) for size in sizes])
         one_legend(figure, figure.axes)
@@ -190,10 +193,11 @@ def probes(table: pd.DataFrame) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = new_figure(9, 3.6)
         left, right = figure.subplots(1, 2)
-        for colour, (arm, part) in zip(sns.color_palette("colorblind"), table.groupby("arm", sort=False), strict=False):
+        arms = table.groupby("arm", sort=False)
+        for colour, style, (arm, part) in zip(sns.color_palette("colorblind"), ("-", "--", ":"), arms, strict=False):
             means = part.groupby("step")[["least", "greatest", "loss"]].mean()
             left.fill_between(means.index, means["least"], means["greatest"], color=colour, alpha=0.3)
-            left.plot(means.index, means["loss"], color=colour, label=ARM_NAMES[str(arm)])
+            left.plot(means.index, means["loss"], style, color=colour, label=ARM_NAMES[str(arm)])
         left.set(xlabel="step", ylabel="loss; band: along the gradient", yscale="log")
         for axis_part in (left.yaxis.set_major_formatter, left.yaxis.set_minor_formatter):
             axis_part(LogFormatter(minor_thresholds=(2, 1)))  # 3, not 3 × 10⁰
@@ -201,7 +205,7 @@ def probes(table: pd.DataFrame) -> Figure:
         # On a logarithm an interval stays above 0.
         named = table.assign(arm=table["arm"].map(ARM_NAMES), bend=np.log10(table["bend"]))
         lines(named, right, "step", "bend", "arm")
-        right.set(ylabel="log₁₀ of the change of the gradient")
+        right.set(ylabel="log₁₀ of the gradient's change / distance")
         right.legend(fontsize=7)
         return figure
 
@@ -212,8 +216,9 @@ def depth(table: pd.DataFrame) -> Figure:
     with sns.axes_style("whitegrid"):
         figure = new_figure(5.5, 3.6)
         ax = figure.subplots()
-        named = table.assign(kind=table["kind"].map(names), ratio=np.exp(table["log_ratio"]))
+        # On a logarithm an interval stays above 0.
+        named = table.assign(kind=table["kind"].map(names), ratio=table["log_ratio"] / np.log(10))
         lines(named, ax, "layers", "ratio", "kind", markers=True)
-        ax.set(yscale="log", xlabel="layers", ylabel="gradient norm, first layer by last")
+        ax.set(xlabel="layers", ylabel="log₁₀ of gradient norm, first layer / last")
         ax.legend(title=None)
         return figure
