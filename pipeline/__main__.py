@@ -19,7 +19,7 @@ from pipeline.console import complain, say, show_log
 from pipeline.data import catalog
 from pipeline.errors import FaultsFoundError, TrialsFailedError, UserError
 from pipeline.interruption import exit_code, interrupted, notice_interrupts, what_happened
-from pipeline.startup import collect_less
+from pipeline.startup import collect_less, write_anyhow
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 a trial failed or the doctor found a fault, 2 usage or input, 130 or 143 interrupted.
     """
     collect_less()
+    write_anyhow()
     show_log()
     notice_interrupts()
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
+import sys
 
 IMPORTED = 1_500_000  # objects; torch, MLflow and matplotlib make a million, of which hardly any is garbage
 
@@ -22,3 +24,10 @@ def collect_less() -> None:
 def collect_now_and_then(_phase: str, _info: dict[str, int]) -> None:
     """From the first collection on."""
     gc.set_threshold(100_000, 50, 50)
+
+
+def write_anyhow() -> None:
+    """Print a question mark for what the output's encoding lacks: σ² in a Windows file is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,23 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
     assert "heavy: []" in done.stdout
 
 
+def test_what_the_outputs_encoding_lacks_is_a_question_mark() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from pipeline.__main__ import main; from pipeline.console import say\n"
+            "main(['prepare', '--nonsense=1']); say('σ² = 0.1')",
+        ],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "?? = 0.1\n"
+
+
 def test_garbage_is_looked_for_only_after_what_a_trial_imports_is_there() -> None:
     code = (
         "import gc\n"
@@ -58,6 +76,7 @@ def test_garbage_is_looked_for_only_after_what_a_trial_imports_is_there() -> Non
         (["sweep", "--sweep.variances=0.1 0.1"], "0.1 is given more than once"),
         (["sweep", "--sweep.variances=0.1 2"], "sweep.variances: 2 is above 1; pixels run from 0 to 1, so a standard"),
         (["sweep", "--sweep.span=[0.1, 25]"], "sweep.span: 25 is above 1"),
+        (["sweep", "--sweep.training_of.noisy.steps=5"], "noisy is not trained and has no settings"),
         (["denoise", "--variance=2"], "variance: 2 is above 1; pixels run from 0 to 1, so a standard deviation"),
         (["sweep", "--sweep.settings.autoencoder=3"], "sweep.settings: expected a table {name: value}, found 3"),
         (["sweep", "--classify=3"], "classify: expected a table {name: value}, found 3"),

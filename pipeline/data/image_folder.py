@@ -16,6 +16,8 @@ from pipeline.data.files import files_in
 from pipeline.data.store import UNLABELLED, Bytes, Images
 from pipeline.errors import UserError
 
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file's ending: Pillow would hand PostScript to another program, which runs it."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 LOSSY = (".jpg", ".jpeg", ".webp")
 TEST_EVERY = 10
@@ -180,7 +182,7 @@ def decode(path: Path, channels: int, options: ImageFolder) -> Bytes:
 def opened(path: Path) -> Image.Image:
     """Open an image's file; decoding comes later. Raises `UserError` for a file that is no image."""
     try:
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise UserError(f"{path}: not an image") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

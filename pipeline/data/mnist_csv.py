@@ -79,7 +79,7 @@ class DigitsCsv:
         Raises `UserError` with line, column and value at the first thing that is not as it should be.
         """
         counts = np.zeros(UNLABELLED + 1, np.int64)
-        mean = None
+        total = values = 0
         with open_bytes(self.path) as (file, _), ThreadPoolExecutor(PARSERS) as parsers:
             parsing: deque[Future[Images]] = deque()
             texts = text_blocks(file, self.path, BLOCK)
@@ -90,10 +90,9 @@ class DigitsCsv:
                 images = parsing.popleft().result()
                 parsing.extend(parsers.submit(self.parse, block) for block in islice(texts, 1))
                 counts += np.bincount(images.labels, minlength=len(counts))
-                mean = images.images.mean() if mean is None else mean
+                total, values = total + int(images.images.sum(dtype=np.int64)), values + images.images.size
                 yield images
-        assert mean is not None, "a form is found in a row"
-        self.doubts += unlike_mnist(counts, mean, self.path.name) if self.form.side == 28 else []
+        self.doubts += unlike_mnist(counts, total / values, self.path.name) if self.form.side == 28 else []
 
     def parse(self, block: Block) -> Images:
         """One block as arrays, every value checked before it becomes a byte."""

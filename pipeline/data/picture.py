@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -26,6 +26,9 @@ from pipeline.errors import UserError
 PNG_KIND = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's number for grey, grey with alpha, colour, and colour with alpha, by their number of channels."""
 
+TIFF_PHOTOMETRIC = 262
+QUARTER_TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
+"""EXIF's orientation → quarter turns against the clock, and whether it is mirrored from left to right before."""
 WRITER = "four-questions"
 """What images written here name as the software that wrote them."""
 
@@ -87,7 +90,7 @@ def read_picture(path: Path) -> Picture:
     """Read an image; of several in a file the first, upright. Raises `UserError` for what can't be decoded."""
     try:
         with opened(path) as image:
-            profile = image.info.get("icc_profile")
+            profile = profile_of(image)
             among = getattr(image, "n_frames", 1)
             samples = all_samples(image, path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -105,20 +108,36 @@ def read_picture(path: Path) -> Picture:
     )
 
 
+def profile_of(image: Image.Image) -> bytes | None:
+    """An image's colour profile, unless it is of what the samples are turned from, such as CMYK."""
+    profile: bytes | None = image.info.get("icc_profile")
+    meant = b"GRAY" if image.mode[0] in "1LI" else b"RGB "
+    return profile if profile and profile[16:20] == meant else None
+
+
 def all_samples(image: Image.Image, path: Path) -> NDArray[np.unsignedinteger[Any]]:
     """(h, w) or (h, w, channels) of uint8 or uint16, nothing cut off but values of 32 bits, which are refused."""
     if isinstance(image, PngImageFile) and (raw := image.tile[0].args) in ("RGB;16B", "RGBA;16B", "LA;16B"):
-        return png_of_16_bits(image, str(raw), path)
+        return turned(png_of_16_bits(image, str(raw), path), image)
     if isinstance(image, TiffImageFile) and max(image.tag_v2.get(TIFF_BITS, (8,))) > 8 and image.mode != "I;16":
-        return tiff_samples(path)
+        return turned(tiff_samples(path), image)
     if image.mode in ("F", "I"):
         raise UserError(f"{path}: pixels of 32 bits; expected 8 or 16")
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
-        return np.asarray(upright).astype(np.uint16)
+        samples = np.asarray(upright).astype(np.uint16)
+        white_is_0 = isinstance(image, TiffImageFile) and image.tag_v2.get(TIFF_PHOTOMETRIC) == 0
+        return np.invert(samples) if white_is_0 else samples
     grey = upright.mode in ("1", "L", "LA", "La")
     transparent = upright.has_transparency_data
     return np.asarray(upright.convert(("LA" if grey else "RGBA") if transparent else ("L" if grey else "RGB")))
+
+
+def turned(samples: NDArray[np.uint16], image: Image.Image) -> NDArray[np.uint16]:
+    """Samples (h, w, …) brought upright, as `ImageOps.exif_transpose` does with what Pillow can hold."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    turns, mirrored = QUARTER_TURNS.get(orientation, (0, False))
+    return np.rot90(np.fliplr(samples) if mirrored else samples, turns)
 
 
 def png_of_16_bits(image: PngImageFile, raw: str, path: Path) -> NDArray[np.uint16]:

@@ -105,7 +105,7 @@ def imports_of(module: str) -> list[tuple[str, str]]:
 
 @cache
 def names_imported(module: str) -> list[str]:
-    """Names of modules that a module imports, and of what it imports from them."""
+    """Names of modules that a module imports, of the packages around them, and of what it imports from them."""
     names: list[str] = []
     for node in ast.walk(parsed(module_file(module))):
         if isinstance(node, ast.Import):
@@ -113,7 +113,13 @@ def names_imported(module: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             origin = imported_from(node, module)
             names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-    return names
+    return names + [package for name in names for package in packages_around(name)]
+
+
+def packages_around(name: str) -> list[str]:
+    """`a.b.c` → `a.b` and `a`: importing a module runs these first."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def imported_from(node: ast.ImportFrom, module: str) -> str:

@@ -13,18 +13,27 @@ from pipeline.metrics.image import psnr
 GAP = 2
 COLUMNS = 5
 SHOWN_ERROR = 0.3
+SHOWN_SIDE, MOST_SHOWN = 128, 256  # pixels
 
 
-def block_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor, enlarge: int = 4) -> Image.Image:
+def block_grid(clean: torch.Tensor, noisy: torch.Tensor, denoised: torch.Tensor) -> Image.Image:
     """Blocks of five columns and three rows: clean, noisy, denoised. Each (n, c, h, w) in [0, 1].
+
+    Small images are enlarged to about 128 pixels, and of large ones the middle is shown.
 
     Nearly square, because the MLflow UI shows images no larger than 256 pixels on their longer side: ten columns
     would be too small to see.
     """
-    rows = [
-        part[first : first + COLUMNS] for first in range(0, len(clean), COLUMNS) for part in (clean, noisy, denoised)
-    ]
-    return image_of(rows, enlarge)
+    parts = [middle_of(part, MOST_SHOWN) for part in (clean, noisy, denoised)]
+    rows = [part[first : first + COLUMNS] for first in range(0, len(clean), COLUMNS) for part in parts]
+    return image_of(rows, enlarge=max(1, SHOWN_SIDE // max(parts[0].shape[2:])))
+
+
+def middle_of(images: torch.Tensor, most: int) -> torch.Tensor:
+    """The middle of images (n, c, h, w), at most so many pixels a side."""
+    h, w = (min(side, most) for side in images.shape[2:])
+    top, left = (images.shape[2] - h) // 2, (images.shape[3] - w) // 2
+    return images[:, :, top : top + h, left : left + w]
 
 
 def image_of(rows: list[torch.Tensor], enlarge: int) -> Image.Image:

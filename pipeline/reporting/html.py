@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
@@ -30,7 +31,7 @@ def page(text: str, language: str, title: str, folder: Path) -> str:
 
     def image(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
         token = tokens[index]
-        file = folder / str(token.attrs["src"])
+        file = folder / unquote(str(token.attrs["src"]))
         encoded = base64.b64encode(file.read_bytes()).decode("ascii")
         token.attrs["src"] = f"data:image/png;base64,{encoded}"
         return renderer.image(tokens, index, options, env)

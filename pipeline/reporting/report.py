@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock
 from matplotlib.figure import Figure
 
 from pipeline.data.catalog import FULL_DATA_HINT
@@ -60,11 +61,13 @@ def write_report(
             (building / f"report.{language}.md").write_text(text, encoding="utf-8")
             html = page(text, language, title, building)
             (building / f"report.{language}.html").write_text(html, encoding="utf-8")
-        for file in report_files(folder):
-            file.unlink(missing_ok=True)  # the figures of one report beside the text of another would be a lie
-        replace_folder(pictures, folder / FIGURES)
-        for file in report_files(folder):
-            (building / file.name).replace(file)
+        # The figures of one report beside the text of another would be a lie.
+        with FileLock(folder / ".lock"):
+            for file in report_files(folder):
+                file.unlink(missing_ok=True)
+            replace_folder(pictures, folder / FIGURES)
+            for file in report_files(folder):
+                (building / file.name).replace(file)
 
 
 def context_of(

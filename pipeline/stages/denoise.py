@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.config import Config, Denoise, DenoisingTraining
 from pipeline.console import complain, counted, say
+from pipeline.data.image_folder import ENDINGS
 from pipeline.errors import UserError
 from pipeline.metrics import SSIM_SIDE
 from pipeline.stages.trained import trained
@@ -137,7 +138,8 @@ def clean_of(below: Path, clean: Path | None, single: bool) -> Path | None:
         return clean
     if not clean.is_dir():
         raise UserError(f"CLEAN={clean}: no such file or folder")
-    same_name = sorted((clean / below).parent.glob(f"{escape(below.stem)}.*"))
+    candidates = (clean / below).parent.glob(f"{escape(below.stem)}.*")
+    same_name = sorted(path for path in candidates if path.suffix.lower() in ENDINGS)
     if not same_name:
         raise UserError(f"CLEAN={clean}: no {below.with_suffix('')} in it, with whatever ending")
     return clean / below if clean / below in same_name else same_name[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def run(config: Config) -> None:
     if options.out is not None:
         from pipeline.data.files import write_whole
 
-        write_whole(options.out, table_of(predictions, options.form).encode())
+        write_whole(options.out, os.fsencode(table_of(predictions, options.form)))
         say(f"digits    {len(predictions):,} predictions written to {options.out}")
 
 

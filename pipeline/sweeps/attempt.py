@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ def attempt(
 ) -> Outcome:
     """Run a trial. Raises only what concerns the command as a whole: `UserError`, and an interruption."""
     fingerprint = planned.identity.fingerprint
+    gc.freeze()  # what is there is not the trial's, and need not be looked through for what it leaves
     try:
         run_trial(planned, site, images, store, list(watchers))
     except (NonFiniteLossError, LockedError) as error:
@@ -48,6 +50,8 @@ def attempt(
         if general:
             return Outcome(fingerprint, general, hopeless=True)
         return Outcome(fingerprint, first_line(error), traceback.format_exc())
+    finally:
+        gc.collect()  # networks and figures, which cycles would keep for many trials
     return Outcome(fingerprint)
 
 

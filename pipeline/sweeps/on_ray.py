@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import tempfile
@@ -149,10 +150,10 @@ def with_images(site: Site, files: list[Any]) -> Site:
         raise UserError(f"{site.images} changed while the sweep was running; run the same command again")
     import ray
 
-    folder = Path(tempfile.gettempdir()) / f"four-questions-{site.digest[:16]}"
+    folder = Path(tempfile.gettempdir()) / f"four-questions-{getpass.getuser()}-{site.digest[:16]}"
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "manifest.json").exists():
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             for name, content in sorted(ray.get(files[0]).items()):  # the manifest last
                 (folder / name).write_bytes(content)
     return replace(site, images=folder)

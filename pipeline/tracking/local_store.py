@@ -28,6 +28,13 @@ SECONDS_TO_LET_GO = 5.0
 """How long another process may have the database open while paths are rewritten."""
 
 
+def uri_of(file: Path) -> str:
+    """A database's address. Raises `UserError` for a path of which MLflow and SQLAlchemy would make another."""
+    if wrong := sorted(set("%?") & set(str(file))):
+        raise UserError(f"MLflow can't work in {file.parent}: its path holds {' and '.join(wrong)}; rename the folder")
+    return f"sqlite:///{file}"
+
+
 def file_of(uri: str) -> Path | None:
     """The database's file, or None for the address of any other store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:") else None
@@ -55,6 +62,7 @@ def close() -> None:
     """Close every connection that MLflow's stores hold: they keep their engines to themselves."""
     from sqlalchemy import Engine
 
+    gc.unfreeze()  # what trials have frozen is not looked through
     for engine in [one for one in gc.get_referrers(Engine) if type(one) is Engine]:
         engine.dispose()
 

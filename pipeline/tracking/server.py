@@ -21,7 +21,7 @@ from pipeline.console import waiting
 from pipeline.errors import UserError
 from pipeline.interruption import interrupt
 from pipeline.tracking.addresses import with_driver, without_password
-from pipeline.tracking.local_store import file_of
+from pipeline.tracking.local_store import file_of, uri_of
 from pipeline.tracking.store import TrackingStore, open_store, store_uri
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -141,7 +141,7 @@ def guarded(run: Run, server: Server, backend: str, folder: Path) -> dict[str, s
     if file_of(backend):
         accounts = run.home.resolve() / "mlflow.users.db"
         accounts.touch(mode=0o600)
-        users = f"sqlite:///{accounts}"
+        users = uri_of(accounts)
     config = folder / "auth.ini"
     config.touch(mode=0o600)
     config.write_text(AUTH_CONFIG.format(database=users.replace("%", "%%"), admin=server.admin), encoding="utf-8")

@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.tracking import keys, views
 from pipeline.tracking.access import leave_to_all, require_access, require_server
 from pipeline.tracking.addresses import with_driver
-from pipeline.tracking.local_store import file_of, open_local
+from pipeline.tracking.local_store import file_of, open_local, uri_of
 from pipeline.tracking.views import Charts
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ def store_uri(run: Run) -> str:
     """
     if run.tracking_uri:
         return with_driver(run.tracking_uri)
-    return f"sqlite:///{run.home.resolve() / 'mlflow.db'}"
+    return uri_of(run.home.resolve() / "mlflow.db")
 
 
 def artifacts_of(run: Run) -> Path:

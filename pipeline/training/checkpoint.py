@@ -45,14 +45,16 @@ class Checkpoints:
         building.replace(self.folder / FILE)
         self.saved = time.monotonic()
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The last one, or None."""
+    def load(self) -> dict[str, Any] | None:
+        """The last one, in the CPU's memory, or None."""
         try:
-            state: dict[str, Any] = torch.load(self.folder / FILE, map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(self.folder / FILE, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         # A damaged file raises nearly anything.
-        except Exception as error:  # noqa: BLE001 - said, and what was lost is trained again
+        except Exception as error:
+            if isinstance(error, OSError | MemoryError) or "allocate memory" in str(error):
+                raise  # the file is well, and the same command goes on once there is room
             logger.warning("%s can't be read, so the training starts anew: %s", self.folder / FILE, error)
             self.clear()
             return None

@@ -96,7 +96,7 @@ class Fit:
         self.device = batches.device
         # A compiler chooses orders itself, and refuses hooks.
         self.handles = order_gradients(model) if self.device.type == "cpu" and not training.compile else []
-        saved = setting.checkpoints.load(self.device) if setting.checkpoints else None
+        saved = setting.checkpoints.load() if setting.checkpoints else None
         total = saved["progress"]["total"] if saved else self.total_steps()
         self.progress = Progress(**saved["progress"]) if saved else Progress(total)
         self.optimizers = Optimizers(model, training, total)

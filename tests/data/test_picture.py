@@ -146,6 +146,39 @@ def test_a_cameras_rotation_is_applied_to_a_picture(tmp_path: Path) -> None:
     assert np.array_equal(np.rint(picture.pixels * 255), samples.transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_16_bits_are_turned_upright_as_8_are(tmp_path: Path, orientation: int) -> None:
+    samples = samples_of(3, 8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(samples).save(tmp_path / "8.tif", exif=exif)
+    tag = (0x0112, "H", 1, orientation, True)
+    tifffile.imwrite(tmp_path / "16.tif", samples.astype(np.uint16) * 257, photometric="rgb", extratags=[tag])
+    fine, coarse = (read_picture(tmp_path / name) for name in ("16.tif", "8.tif"))
+    assert (fine.bits, coarse.bits) == (16, 8)
+    np.testing.assert_allclose(fine.pixels, coarse.pixels, atol=1e-6)
+
+
+def test_white_may_be_zero(tmp_path: Path) -> None:
+    samples = samples_of(1, 16).squeeze()
+    tifffile.imwrite(tmp_path / "a.tif", 65535 - samples, photometric="miniswhite")
+    assert np.array_equal(np.rint(read_picture(tmp_path / "a.tif").pixels[0] * 65535), samples)
+
+
+def test_a_profile_that_is_not_of_the_pixels_is_left_out(tmp_path: Path) -> None:
+    for mode, space, kept in (("CMYK", b"CMYK", False), ("RGB", b"RGB ", True), ("L", b"GRAY", True)):
+        profile = bytes(16) + space + bytes(108)
+        Image.new(mode, (20, 20)).save(tmp_path / "a.jpg", icc_profile=profile)
+        assert read_picture(tmp_path / "a.jpg").profile == (profile if kept else None)
+
+
+def test_postscript_is_not_run_whatever_its_name(tmp_path: Path) -> None:
+    text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "photo.png").write_text(text, encoding="ascii")
+    with pytest.raises(UserError, match=r"photo\.png: not an image"):
+        read_picture(tmp_path / "photo.png")
+
+
 def test_pixels_are_rounded_to_the_nearest(tmp_path: Path) -> None:
     picture = Picture(np.zeros((1, 1, 4), np.float32), None, 8, None)
     wished = np.array([[[0.6, 1.4, 254.7, 400]]], np.float32) / 255

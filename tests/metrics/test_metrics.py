@@ -71,6 +71,20 @@ def test_a_batch_of_any_size_is_measured_image_by_image(
         assert measure(noisy[:0], clean[:0]).shape == (0,)
 
 
+def test_a_photograph_is_measured_as_exactly() -> None:
+    random = np.random.default_rng(0)
+    clean = random.random((1, 3, 1500, 1100), dtype=np.float32)
+    noisy = clean + 0.1 * random.standard_normal(clean.shape, dtype=np.float32)
+    images = torch.from_numpy(noisy), torch.from_numpy(clean)
+    exact = -10 * np.log10(np.square(noisy.astype(np.float64) - clean).mean())
+    assert psnr(*images).item() == pytest.approx(exact, abs=1e-4)
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    expected = structural_similarity(
+        clean[0].astype(np.float64), noisy[0].astype(np.float64), channel_axis=0, **settings
+    )
+    assert ssim(*images).item() == pytest.approx(expected, abs=1e-4)
+
+
 def test_equal_images_are_infinitely_good(pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     clean, _ = pair
     assert torch.isinf(psnr(clean, clean)).all()

@@ -28,11 +28,19 @@ from pipeline.tracking.store import RunRecord
 
 
 def test_the_grid_shows_each_pixel_enlarged_in_blocks_of_clean_noisy_denoised() -> None:
-    clean, noisy, denoised = (torch.full((10, 3, 8, 8), value) for value in (0.0, 0.4, 0.8))
-    picture = np.asarray(grids.block_grid(clean, noisy, denoised, enlarge=4))
-    assert picture.shape == (6 * (8 * 4 + 2) - 2, 5 * (8 * 4 + 2) - 2, 3)
+    clean, noisy, denoised = (torch.full((10, 3, 32, 32), value) for value in (0.0, 0.4, 0.8))
+    picture = np.asarray(grids.block_grid(clean, noisy, denoised))
+    assert picture.shape == (6 * (32 * 4 + 2) - 2, 5 * (32 * 4 + 2) - 2, 3)
     # One pixel from the middle of the left image of every row: two blocks of three rows.
-    assert picture[16::34, 16, 0].tolist() == [0, 102, 204, 0, 102, 204]
+    assert picture[64::130, 64, 0].tolist() == [0, 102, 204, 0, 102, 204]
+
+
+def test_of_large_images_the_grid_shows_the_middle_as_it_is() -> None:
+    images = torch.zeros(2, 1, 600, 300)
+    images[:, :, 172:428, 22:278] = 1
+    picture = np.asarray(grids.block_grid(images, images, images))
+    assert picture.shape == (3 * 258 - 2, 2 * 258 - 2)
+    assert (picture == 255).all()
 
 
 def test_misclassified_digits_are_those_and_the_most_confident_come_first(digits: ImageStore) -> None:

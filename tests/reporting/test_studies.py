@@ -414,6 +414,8 @@ def test_a_page_needs_nothing_beside_it(tmp_path: Path) -> None:
     assert '<div class="table"><table>' in found
     assert "\\log" not in found
     assert not re.search(r'(src|href)="(?!data:|#)', found), "nothing is fetched"
+    (tmp_path / "figures" / "شبکه.png").write_bytes(PIXEL)
+    assert "data:image/png" in page("![One](figures/شبکه.png)", "fa", "Title", tmp_path), "a name in any script"
     with pytest.raises(FileNotFoundError):
         page("![Gone](figures/gone.png)", "en", "Title", tmp_path)
 

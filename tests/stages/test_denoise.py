@@ -17,7 +17,7 @@ from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
 from pipeline.models import DENOISERS
 from pipeline.models.classical import LinearFilter
-from pipeline.stages.denoise import nearest, variance_seen
+from pipeline.stages.denoise import clean_of, nearest, variance_seen
 from pipeline.sweeps import identity
 from pipeline.tracking import keys
 from pipeline.tracking.registry import Version
@@ -170,6 +170,12 @@ def test_of_several_images_in_a_file_the_first_is_denoised_and_that_is_said(
     arguments = [str(photos / "pages.tif"), f"--out={photos / 'out'}", "--variance=0.01", f"--run.home={trained_home}"]
     assert main(["denoise", *arguments]) == 0
     assert "pages.tif: 110×75, colour, the first of 4 in the file; " in capsys.readouterr().out
+
+
+def test_a_clean_image_is_found_beside_other_files_of_its_name(tmp_path: Path) -> None:
+    for name in ("photo.aae", "photo.jpg"):
+        (tmp_path / name).touch()
+    assert clean_of(Path("photo.png"), tmp_path, single=True) == tmp_path / "photo.jpg"
 
 
 def test_without_a_model_for_ones_own_images_the_command_for_these_is_named(

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from pipeline.config import Config, Run
+from pipeline.config import PROJECT_ROOT, Config, Run
 from pipeline.console import Board
 from pipeline.data.store import ImageStore
 from pipeline.errors import UserError
@@ -138,6 +140,23 @@ def test_a_trial_that_another_command_is_at_is_left_to_it(home: Path, patches: I
     assert failures == {trial.name: "another process is at it"}
     assert not hopeless
     assert store.run(run_id).status == "RUNNING"
+
+
+def test_networks_of_trials_that_have_ended_are_let_go_of(home: Path) -> None:
+    code = (
+        "import gc, sys\n"
+        "from pipeline.__main__ import main\n"
+        "code = main(sys.argv[1:])\n"
+        "from pipeline.models.denoisers import Autoencoder\n"
+        "from matplotlib.figure import Figure\n"
+        "alive = [type(one).__name__ for one in gc.get_objects() if isinstance(one, Autoencoder | Figure)]\n"
+        "print(code, alive)"
+    )
+    command = [sys.executable, "-c", code, *SWEEP, FOUR, "--run.jobs=1", f"--run.home={home}"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    status, alive = done.stdout.splitlines()[-1].split(" ", 1)
+    assert status == "0", done.stderr
+    assert alive.count("Autoencoder") <= 1, "of four trials"
 
 
 def test_square_brackets_in_an_error_are_no_markup() -> None:

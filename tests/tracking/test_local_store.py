@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -168,3 +169,20 @@ def test_a_command_leaves_all_its_runs_in_the_one_file(home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert [file.name for file in sorted(home.glob("mlflow.db*"))] == ["mlflow.db", "mlflow.db.lock"]
+
+
+@pytest.mark.parametrize("name", ["a b#c", "تکلیف"])
+def test_a_folder_may_have_nearly_any_name(tmp_path: Path, name: str) -> None:
+    filled(tmp_path / name)
+    with closing(sqlite3.connect(tmp_path / name / "mlflow.db")) as database:
+        assert database.execute("SELECT name FROM runs").fetchall() == [("a run",)]
+    assert [file.name for file in tmp_path.iterdir()] == [name], "nothing beside it"
+
+
+@pytest.mark.parametrize("name", ["My%20Homework", "what?"])
+def test_a_folder_that_mlflow_would_take_for_another_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        UserError, match=f"its path holds {re.escape((set('%?') & set(name)).pop())}; rename the folder"
+    ):
+        open_store(Run(home=tmp_path / name))
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from unittest.mock import Mock
@@ -11,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.config import Training
+from pipeline.config import PROJECT_ROOT, Training
 from pipeline.errors import NonFiniteLossError, UserError
 from pipeline.training.batches import Batch, Batches
 from pipeline.training.build import order_gradients
@@ -156,12 +159,47 @@ def test_a_checkpoint_that_was_being_written_does_not_replace_the_last(tmp_path:
     checkpoints = Checkpoints(tmp_path, every_seconds=60)
     checkpoints.save({"progress": {"total": 1}})
     (tmp_path / f"{FILE}.building").write_bytes(b"half of a checkp")
-    loaded = checkpoints.load(CPU)
+    loaded = checkpoints.load()
     assert loaded == {"progress": {"total": 1}}
     (tmp_path / FILE).write_bytes(b"junk")
-    assert checkpoints.load(CPU) is None, "what can't be read is as good as none"
+    assert checkpoints.load() is None, "what can't be read is as good as none"
     checkpoints.clear()
-    assert checkpoints.load(CPU) is None
+    assert checkpoints.load() is None
+
+
+def test_a_checkpoint_that_there_is_no_room_to_read_is_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, every_seconds=60)
+    checkpoints.save({"progress": {"total": 1}})
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            checkpoints.load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert checkpoints.load() == {"progress": {"total": 1}}
+
+
+def test_a_checkpoint_too_large_for_the_memory_is_kept(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from pipeline.training.checkpoint import Checkpoints\n"
+        "checkpoints = Checkpoints(Path(sys.argv[1]), every_seconds=60)\n"
+        "checkpoints.save({'model': torch.zeros(2**26)})\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))\n"
+        "try:\n"
+        "    checkpoints.load()\n"
+        "except (RuntimeError, MemoryError) as error:\n"
+        "    print('no room')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "no room\n", done.stderr
+    assert (tmp_path / FILE).exists()
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
