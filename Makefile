@@ -62,6 +62,10 @@ $(if $(unknown),$(if $(filter-out help,$(MAKECMDGOALS)),\
     $(error $(unknown) is not a setting of make $(MAKECMDGOALS): $(or $(known),it takes none))))
 endif
 
+# make VARS=0.1 0.2 would run the first and then look for a target called 0.2.
+stray := $(firstword $(filter-out $(TARGETS) .venv/%,$(MAKECMDGOALS)))
+$(if $(stray),$(error there is no target $(stray), make lists them; several values go in quotes: VARS="0.01 0.05"))
+
 help: ## this list
 	@echo 'Usage: make TARGET [VARIABLE=value …]'
 	@echo

@@ -32,6 +32,8 @@ KINDS = {
     "tuple": "list",
     "dict": "table {name: value}",
 }
+PERSIAN = str.maketrans("٫،", ".,")
+"""The decimal and the list separator of a Persian keyboard, whose digits Python knows."""
 PLAIN = r"[\w.+-]+"
 """Words that mean themselves in YAML."""
 WITHOUT_VALUE = ("-h", "--help", "--print_config")
@@ -65,6 +67,8 @@ def spelled_out(arguments: list[str], short: Mapping[str, Sequence[str]]) -> lis
     if not words or words[0] not in short:
         return arguments
     section = words.pop(0)
+    if len(words) > 1 and not Path(words[0]).exists() and Path(" ".join(words)).exists():
+        words = [" ".join(words)]  # a name with spaces, as make hands it on
     for place, option in enumerate(options):
         name, equals, value = option.partition("=")
         if name.startswith("--") and name[2:] in short[section]:
@@ -112,6 +116,7 @@ def as_list(words: str) -> str:
     """Words as a YAML list, unless they are one. "0.001:0.2:8" stands for eight numbers, each a like factor apart."""
     if words.strip().startswith("["):
         return words
+    words = words.translate(PERSIAN)
     single = [number for word in words.replace(",", " ").split() for number in spaced(word.strip("'\""))]
     return f"[{', '.join(one if re.fullmatch(PLAIN, one) else json.dumps(one) for one in single)}]"
 

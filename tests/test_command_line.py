@@ -290,6 +290,7 @@ def test_a_range_of_variances_is_evenly_spaced_in_its_logarithm() -> None:
     assert as_list("0.001:0.1:3 0.5") == "[0.001, 0.01, 0.1, 0.5]"
     assert len(as_list("0.001:0.2:8").split(",")) == 8
     assert as_list("head http://a:5000 *") == '[head, "http://a:5000", "*"]'
+    assert [float(one) for one in as_list("۰٫۰۵، ۰٫۱")[1:-1].split(",")] == [0.05, 0.1], "as a Persian keyboard types"
     for wrong in ("0.2:0.001:3", "0.1:0.2:1", "0:1:3", "a:b:c"):
         with pytest.raises(UserError, match="give least:greatest:count"):
             as_list(wrong)

@@ -93,6 +93,10 @@ def test_bad_variances_fail_through_make_after_one_clear_line(variances: str) ->
         (["demo", "DATA=full"], "DATA is not a setting of make demo: "),
         (["classify", "compare", "SEED=1"], "SEED is not a setting of make classify compare: "),
         (["lint", "ARGS=--fix"], "ARGS is not a setting of make lint: it takes none"),
+        (
+            ["sweep", "VARS=0.1", "0.2"],
+            'there is no target 0.2, make lists them; several values go in quotes: VARS="0.01',
+        ),
     ],
 )
 def test_a_variable_that_no_target_named_takes_is_refused(command: list[str], message: str) -> None:

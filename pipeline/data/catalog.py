@@ -154,7 +154,9 @@ def find_in_source(dataset: Dataset, source: Path) -> list[Path]:
         raise UserError(f"SOURCE={source}: no such folder")
     files = dataset.find(source)
     if files is None:
-        raise UserError(f"SOURCE={source}: {dataset.title} is not there; expected {dataset.wanted}")
+        there = sorted(path.name for path in source.iterdir() if not path.name.startswith("."))
+        holds = f"the folder holds {', '.join(there[:6])}{' …' if len(there) > 6 else ''}" if there else "it is empty"
+        raise UserError(f"SOURCE={source}: {dataset.title} is not there; expected {dataset.wanted}; {holds}")
     return files
 
 

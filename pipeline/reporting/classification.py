@@ -24,6 +24,8 @@ class ClassificationRow:
     batch_size: int
     augmented: bool
     accuracy: Estimate
+    validation: Estimate
+    """Accuracy on the validation images."""
     loss: Estimate
     calibration_error: Estimate
     seconds: Spread
@@ -52,6 +54,7 @@ def classification_row(
         batch_size=int(params["batch_size"]),
         augmented=any(float(value) for name, value in params.items() if name.startswith("augment_")),
         accuracy=over_seeds(keys.TEST_ACCURACY),
+        validation=over_seeds(keys.VAL_ACCURACY),
         loss=over_seeds(keys.TEST_LOSS),
         calibration_error=over_seeds(keys.TEST_ECE),
         seconds=Spread.of([run.metrics[keys.TRAIN_SECONDS] for run in runs]),

@@ -171,9 +171,12 @@ def digits_context(store: TrackingStore, part: Part, pictures: Path) -> dict[str
         for run in shown
         for epoch, accuracy in store.history(run.run_id, keys.VAL_ACCURACY)
     ]
+    rows = [classification.classification_row(setting, part.summaries, several) for setting in settings]
+    best = max(rows, key=lambda row: row.validation.mean)
     return {
         **part_context(part, [run for setting in settings for run in setting]),
-        "rows": [classification.classification_row(setting, part.summaries, several) for setting in settings],
+        "rows": rows,
+        "better": best if best.validation.mean > rows[0].validation.mean else None,
         "misses": misses_of(store, shown[0]),
         "curves": save(classification_figures.learning_curves(pd.DataFrame(curves)), pictures / "learning_curves.png"),
         "confusion": copy(store, shown[0], "confusion_matrix.png", pictures / "confusion_matrix.png"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.data.picture import Picture
     from pipeline.training.denoising import Denoiser
 
-NEAR = 1.1
+NEAR, FAR = 1.1, 1.5
 """A network for one variance is the first choice up to this factor from it."""
 
 
@@ -103,6 +103,8 @@ def tasks_of(options: Denoise) -> list[Task]:
         raise UserError("nothing to denoise; name images or folders: make denoise IN=photo.png OUT=folder")
     if options.out is None:
         raise UserError("say which folder the denoised images go into: OUT=folder (--out folder)")
+    if options.out.suffix.lower() in ENDINGS and not options.out.is_dir():
+        raise UserError(f"OUT={options.out}: give a folder; the denoised images get the names of theirs")
     if options.out.is_file():
         raise UserError(f"OUT={options.out}: this is a file; give a folder for the denoised images")
     from pipeline.data.picture import find_pictures, written_here
@@ -189,14 +191,16 @@ def noise_in_words(variance: float, seen: float, asked: float | Literal["blind"]
     least, greatest = version.span
     trained_for = variance_text(least) if least == greatest else f"{variance_text(least)} to {variance_text(greatest)}"
     far = ""
-    if seen < least / NEAR:
+    if seen < least / FAR:
         far = ", the nearest: expect blur, it takes out more than this noise"
-    elif seen > greatest * NEAR:
+    elif seen > greatest * FAR:
         far = ", the nearest: expect noise to be left"
     network = f"{version.tags[keys.NETWORK]} for {trained_for}{far}"
     estimated = " estimated" if asked == "blind" else ""
     grey = f", being grey to colour networks as {seen:.3g}" if seen != variance else ""
-    return f"variance {variance:.3g}{estimated}{grey}; {network} ({version.uri})"
+    useless = float(version.tags.get(keys.GAIN, 1)) <= 0
+    warning = ", which was no better than the noisy image on its validation images: train it longer" if useless else ""
+    return f"variance {variance:.3g}{estimated}{grey}; {network} ({version.uri}){warning}"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import joblib
 
 from pipeline.config import Run
-from pipeline.console import TrainingProgress
+from pipeline.console import TrainingProgress, say
 from pipeline.data.store import ImageStore
 from pipeline.sweeps.attempt import Outcome, attempt
 from pipeline.sweeps.on_ray import on_ray
-from pipeline.sweeps.plan import Planned
+from pipeline.sweeps.plan import BASELINES, Planned
 from pipeline.sweeps.processes import in_processes
 from pipeline.sweeps.trial import Site
 from pipeline.tracking.store import TrackingStore
@@ -46,6 +46,8 @@ def here(
 ) -> Generator[Outcome, None, None]:
     """One after the other, in this process, each with a progress bar of its own."""
     for one in todo:
+        if one.trial.model in BASELINES:
+            say(f"{one.trial.name}: running")  # it may take a minute and shows nothing else
         yield attempt(one, site, images, store, [TrainingProgress(one.trial.name)])
 
 

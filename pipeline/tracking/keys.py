@@ -57,6 +57,8 @@ HELD_OUT = "validation.share"
 FIGURE = "validation"
 """What versions are compared by, and `FIGURE_NAME` the metric it is."""
 FIGURE_NAME = "validation.metric"
+GAIN = "validation.gain"
+"""Of a denoiser: by how many dB it is better than the noisy image, on the same images."""
 REASON = "champion.reason"
 """Why a version became champion."""
 

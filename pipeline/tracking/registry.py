@@ -92,6 +92,7 @@ def register(store: TrackingStore, job: Job, runs: Iterable[RunRecord]) -> str |
             keys.FIGURE: repr(figure),
             keys.FIGURE_NAME: job.figure,
             **{key: run.params[key] for key in noise if key in run.params},
+            **({keys.GAIN: repr(run.metrics[keys.VAL_PSNR_GAIN])} if keys.VAL_PSNR_GAIN in run.metrics else {}),
         }
         store.client.create_model_version(
             name, f"models:/{model_id}", run.run_id, tags=tags, model_id=model_id, await_creation_for=0

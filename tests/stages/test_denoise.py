@@ -17,7 +17,7 @@ from pipeline.data.store import ImageStore
 from pipeline.metrics.image import psnr
 from pipeline.models import DENOISERS
 from pipeline.models.classical import LinearFilter
-from pipeline.stages.denoise import clean_of, nearest, variance_seen
+from pipeline.stages.denoise import clean_of, nearest, noise_in_words, variance_seen
 from pipeline.sweeps import identity
 from pipeline.tracking import keys
 from pipeline.tracking.registry import Version
@@ -199,6 +199,7 @@ def test_without_a_model_for_ones_own_images_the_command_for_these_is_named(
         (["noisy", "--out=out", "--clean=clean/grey.png"], "one clean image for several noisy ones"),
         (["noisy/colour.png", "--out=out", "--clean=clean/deep"], "no colour in it, with whatever ending"),
         (["noisy/colour.png", "--out=out", "--clean=clean/grey.png"], "a clean image is of the same size and kind"),
+        (["noisy", "--out=out.png"], "OUT=out.png: give a folder; the denoised images get the names of theirs"),
         (["noisy", "--out=out", "--variance=25"], "pixels run from 0 to 1"),
         (["noisy", "--out=out", "--variance=much"], "expected number or 'blind', found much"),
         (
@@ -275,3 +276,23 @@ def version(least: float, greatest: float, clip: bool = False) -> Version:
 def test_the_nearest_model_is_used(variance: float, blind: bool, expected: str) -> None:
     versions = [version(0.05, 0.05), version(0.001, 0.2), version(0.4, 0.4), version(0.4, 0.4, clip=True)]
     assert nearest(versions, variance, blind).name == expected
+
+
+def test_what_to_expect_is_said_where_the_noise_is_another_or_the_network_is_of_no_use() -> None:
+    useful, useless = version(0.01, 0.01), version(0.01, 0.01)
+    for one, gain in ((useful, "8.1"), (useless, "-10.5")):
+        one.tags.update({keys.NETWORK: "autoencoder", keys.GAIN: gain})
+    near, far = (noise_in_words(0.01, seen, "blind", useful) for seen in (0.0091, 0.004))
+    assert "expect" not in near
+    assert "expect blur" in far
+    assert "no better" not in near
+    assert "no better than the noisy image on its validation images" in noise_in_words(0.01, 0.01, "blind", useless)
+
+
+def test_a_name_with_spaces_needs_no_more_than_makes_quotes(
+    trained_home: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = save(photos / "my photo 1.png", noisy(photograph()))
+    words = str(image).split()
+    assert main(["denoise", *words, f"--out={photos / 'out'}", "--variance=0.01", f"--run.home={trained_home}"]) == 0
+    assert (photos / "out" / "my photo 1.png").exists()

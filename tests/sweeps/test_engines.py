@@ -258,7 +258,7 @@ def test_a_signal_ends_every_process_and_run_at_once(home: Path) -> None:
     sweep.terminate()
     _, complaint = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + signal.SIGTERM, complaint
-    assert complaint == "interrupted; the same command goes on from the last checkpoint\n"
+    assert complaint == "interrupted; the same command goes on from the last checkpoint, one a minute\n"
     assert time.monotonic() - sent < 20
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
     statuses = sorted(run.status for run in all_runs(home))
