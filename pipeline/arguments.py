@@ -49,6 +49,7 @@ def rewritten(arguments: Sequence[str], short: Mapping[str, Sequence[str]], list
         if f"{option}=" in arguments:
             raise UserError(f"{name} is empty; give a path, or leave it out")
     words = ["--run.dry_run=true" if argument == "--dry-run" else argument for argument in arguments]
+    words = [word.translate(PERSIAN) if word.startswith("--variance=") else word for word in words]
     return one_budget(config_first(with_lists(spelled_out(words, short), lists)))
 
 
@@ -67,13 +68,21 @@ def spelled_out(arguments: list[str], short: Mapping[str, Sequence[str]]) -> lis
     if not words or words[0] not in short:
         return arguments
     section = words.pop(0)
-    if len(words) > 1 and not Path(words[0]).exists() and Path(" ".join(words)).exists():
+    if len(words) > 1 and not is_there(words[0]) and is_there(" ".join(words)):
         words = [" ".join(words)]  # a name with spaces, as make hands it on
     for place, option in enumerate(options):
         name, equals, value = option.partition("=")
         if name.startswith("--") and name[2:] in short[section]:
             options[place] = f"--{section}.{name[2:]}{equals}{value}"
     return [section, *([f"--{section}.inputs={json.dumps(words, ensure_ascii=False)}"] if words else []), *options]
+
+
+def is_there(name: str) -> bool:
+    """Whether there is a file of this name, which may be too long for one."""
+    try:
+        return Path(name).exists()
+    except OSError:
+        return False
 
 
 def config_first(arguments: list[str]) -> list[str]:

@@ -26,7 +26,7 @@ def what_happened() -> str:
     """One line for people."""
     if signal_number == getattr(signal, "SIGPIPE", None):
         return "stopped, for nobody reads on; the same command goes on from where it was"
-    return "interrupted; the same command goes on from the last checkpoint, one a minute"
+    return "interrupted; the same command goes on from the last checkpoint"
 
 
 def notice_interrupts() -> None:

@@ -28,6 +28,5 @@ def collect_now_and_then(_phase: str, _info: dict[str, int]) -> None:
 
 def write_anyhow() -> None:
     """Print a question mark for what the output's encoding lacks: σ² in a Windows file is no reason to fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")

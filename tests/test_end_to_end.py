@@ -258,7 +258,7 @@ def test_an_interrupted_sweep_ends_its_run_as_killed_and_goes_on_from_there(pipe
             break
     _, complaint = first.communicate(timeout=60)
     assert first.returncode == 130, complaint
-    assert complaint == "interrupted; the same command goes on from the last checkpoint, one a minute\n"
+    assert complaint == "interrupted; the same command goes on from the last checkpoint\n"
     store = open_store(Run(home=home))
     ((experiment_id, _),) = store.experiments()
     statuses = {run.info.run_name: run.info.status for run in store.client.search_runs([experiment_id])}

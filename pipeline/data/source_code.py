@@ -117,9 +117,15 @@ def names_imported(module: str) -> list[str]:
 
 
 def packages_around(name: str) -> list[str]:
-    """`a.b.c` → `a.b` and `a`: importing a module runs these first."""
+    """`a.b.c` → `a.b` and `a`, those that do anything: importing a module runs them first."""
     parts = name.split(".")
-    return [".".join(parts[:end]) for end in range(1, len(parts))]
+    packages = [".".join(parts[:end]) for end in range(1, len(parts))]
+    return [package for package in packages if does_anything(module_file(package))]
+
+
+def does_anything(file: Path) -> bool:
+    """Whether a module is there and holds more than a docstring."""
+    return file.exists() and any(not isinstance(node, ast.Expr) for node in parsed(file).body)
 
 
 def imported_from(node: ast.ImportFrom, module: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from statistics import fmean, geometric_mean
 
 import numpy as np
@@ -45,7 +46,8 @@ OTHER_TARGETS = (0.7, 0.9)
 def counted(table: pd.DataFrame, target: float = TARGET) -> pd.DataFrame:
     """With the columns steps until a target, on the half that is reported, choosing, the same on the other, reached.
 
-    Trainings that do not get there, or have broken down again by the end, count with the steps they had.
+    Trainings that do not get there count with the steps they had; so do those that have broken down again by the end,
+    where the table tells.
     """
     chosen, measured = table[f"chosen_{target:g}"], table[f"measured_{target:g}"]
     if {"choice", "final"} <= set(table):
@@ -152,7 +154,8 @@ def wider(tables: Tables, nets: Sequence[str]) -> Claim:
     """
     table = tables["rates"]
     tried = sorted(table["rate"].unique())
-    apart = math.log(tried[1] / tried[0])
+    # Of exactly one step it can't be told by how much it is more; rates are rounded, and so are not quite evenly apart.
+    apart = (1 + 1e-6) * max(math.log(greater / rate) for rate, greater in pairwise(tried))
     arms = (("batch",), ("none", "he"))
     batch, bare = (over_nets(table, nets, one, good_range, fmean) for one in arms)
     decades = difference(batch, bare).at_least(apart / math.log(10))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,9 @@ def probes(table: pd.DataFrame) -> Figure:
         figure = new_figure(9, 3.6)
         left, right = figure.subplots(1, 2)
         arms = table.groupby("arm", sort=False)
-        for colour, style, (arm, part) in zip(sns.color_palette("colorblind"), ("-", "--", ":"), arms, strict=False):
+        for colour, style, (arm, part) in zip(
+            sns.color_palette("colorblind"), cycle(("-", "--", ":")), arms, strict=False
+        ):
             means = part.groupby("step")[["least", "greatest", "loss"]].mean()
             left.fill_between(means.index, means["least"], means["greatest"], color=colour, alpha=0.3)
             left.plot(means.index, means["loss"], style, color=colour, label=ARM_NAMES[str(arm)])

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from pipeline.data.picture import Picture
     from pipeline.training.denoising import Denoiser
 
-NEAR, FAR = 1.1, 1.5
+NEAR = 1.1
 """A network for one variance is the first choice up to this factor from it."""
+FAR = 1.5
+"""From this factor on it is said what to expect."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +142,13 @@ def clean_of(below: Path, clean: Path | None, single: bool) -> Path | None:
         return clean
     if not clean.is_dir():
         raise UserError(f"CLEAN={clean}: no such file or folder")
+    if (clean / below).is_file():
+        return clean / below
     candidates = (clean / below).parent.glob(f"{escape(below.stem)}.*")
     same_name = sorted(path for path in candidates if path.suffix.lower() in ENDINGS)
     if not same_name:
-        raise UserError(f"CLEAN={clean}: no {below.with_suffix('')} in it, with whatever ending")
-    return clean / below if clean / below in same_name else same_name[0]
+        raise UserError(f"CLEAN={clean}: no {below} in it, nor with {' '.join(ENDINGS)}")
+    return same_name[0]
 
 
 def estimated(pixels: torch.Tensor) -> float:

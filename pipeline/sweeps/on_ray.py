@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import tempfile
@@ -150,8 +149,8 @@ def with_images(site: Site, files: list[Any]) -> Site:
         raise UserError(f"{site.images} changed while the sweep was running; run the same command again")
     import ray
 
-    folder = Path(tempfile.gettempdir()) / f"four-questions-{getpass.getuser()}-{site.digest[:16]}"
-    with FileLock(folder.with_suffix(".lock")):
+    folder = Path(tempfile.gettempdir()) / f"four-questions-{getattr(os, 'getuid', int)()}-{site.digest[:16]}"
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not (folder / "manifest.json").exists():
             folder.mkdir(mode=0o700, exist_ok=True)
             for name, content in sorted(ray.get(files[0]).items()):  # the manifest last

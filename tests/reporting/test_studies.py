@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import yaml
 from jinja2 import meta
 from jinja2.nodes import Getattr
 
-from pipeline.config import PROJECT_ROOT
+from pipeline.config import PROJECT_ROOT, BatchNormStudy
 from pipeline.reporting import batch_norm_claims, batch_norm_speed, claims, gan_claims
 from pipeline.reporting.claims import Ratio, Verdict, above, below, within
 from pipeline.reporting.html import mathml, page
 from pipeline.reporting.render import environment, in_cell, left_to_right, persian, render_text
 from pipeline.reporting.report import STUDIES
+from pipeline.studies.batch_norm_training import rates_of
 
 TEMPLATES = "pipeline/reporting/templates"
 PIXEL = base64.b64decode(
@@ -235,8 +237,10 @@ def test_the_rate_is_the_mechanism_only_if_the_advantage_surely_shrinks_in_every
     assert stays.values["shallow"] == claim.values["shallow"]
 
 
-def ranges(batch: list[float], he: list[float], none: list[float]) -> dict[str, pd.DataFrame]:
-    """Final accuracies at three rates of a decade each; below 0.2 a training has diverged."""
+def ranges(
+    batch: list[float], he: list[float], none: list[float], rates: Sequence[float] = (0.1, 1, 10)
+) -> dict[str, pd.DataFrame]:
+    """Final accuracies at each rate; below 0.2 a training has diverged."""
     finals = {"none": none, "he": he, "batch": batch}
     return {
         "rates": pd.DataFrame(
@@ -253,7 +257,7 @@ def ranges(batch: list[float], he: list[float], none: list[float]) -> dict[str, 
             }
             for seed in range(3)
             for arm in ("none", "he", "batch")
-            for rate, final in zip((0.1, 1, 10), finals[arm], strict=True)
+            for rate, final in zip(rates, finals[arm], strict=True)
         )
     }
 
@@ -277,6 +281,10 @@ def test_an_interval_of_rates_is_no_narrower_than_they_lie_apart() -> None:
     assert claim.values["rates"] == "10 ×/÷ 10 (n = 3)", "all seeds alike"
     assert claim.values["difference"] == "1.00 ± 1.00 (n = 3)"
     assert claim.verdict == Verdict.OPEN
+    for place in range(1, 7):  # the study's own rates, which are rounded
+        finals = [[0.8] * (place + more) + [0.1] * (8 - place - more) for more in (1, 0)]
+        one_more = ranges(*finals, [0.1] * 8, rates=rates_of(BatchNormStudy()))
+        assert wider_deep(one_more).verdict == Verdict.OPEN, place
 
 
 def test_a_training_that_breaks_down_again_did_not_get_there() -> None:

@@ -197,7 +197,7 @@ def test_without_a_model_for_ones_own_images_the_command_for_these_is_named(
         (["noisy", "--out=clean", "--clean=clean"], "would be written over; give another folder"),
         (["noisy", "clean", "--out=out"], "would both be written to"),
         (["noisy", "--out=out", "--clean=clean/grey.png"], "one clean image for several noisy ones"),
-        (["noisy/colour.png", "--out=out", "--clean=clean/deep"], "no colour in it, with whatever ending"),
+        (["noisy/colour.png", "--out=out", "--clean=clean/deep"], "no colour.png in it, nor with .png .jpg"),
         (["noisy/colour.png", "--out=out", "--clean=clean/grey.png"], "a clean image is of the same size and kind"),
         (["noisy", "--out=out.png"], "OUT=out.png: give a folder; the denoised images get the names of theirs"),
         (["noisy", "--out=out", "--variance=25"], "pixels run from 0 to 1"),

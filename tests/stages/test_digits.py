@@ -116,6 +116,7 @@ def test_a_small_digit_on_a_large_sheet_is_framed_as_mnist_frames_it() -> None:
     [
         ([], "no digits; name CSV files or images"),
         (["nowhere.csv"], "nowhere.csv: no such file or folder"),
+        (["typo.png", *(f"picture{k}.png" for k in range(60))], "typo.png: no such file or folder"),
         (["a.csv", "--digits.form=kaggle"], "say where the submission goes"),
         (["a.csv", "--out=a.csv"], "is one of the inputs, which would be written over"),
         (["a.csv", "--out=."], "this is a folder; give a file"),

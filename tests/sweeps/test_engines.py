@@ -148,8 +148,8 @@ def test_networks_of_trials_that_have_ended_are_let_go_of(home: Path) -> None:
         "from pipeline.__main__ import main\n"
         "code = main(sys.argv[1:])\n"
         "from pipeline.models.denoisers import Autoencoder\n"
-        "from matplotlib.figure import Figure\n"
-        "alive = [type(one).__name__ for one in gc.get_objects() if isinstance(one, Autoencoder | Figure)]\n"
+        "gc.unfreeze()\n"
+        "alive = [type(one).__name__ for one in gc.get_objects() if isinstance(one, Autoencoder)]\n"
         "print(code, alive)"
     )
     command = [sys.executable, "-c", code, *SWEEP, FOUR, "--run.jobs=1", f"--run.home={home}"]
@@ -258,7 +258,7 @@ def test_a_signal_ends_every_process_and_run_at_once(home: Path) -> None:
     sweep.terminate()
     _, complaint = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + signal.SIGTERM, complaint
-    assert complaint == "interrupted; the same command goes on from the last checkpoint, one a minute\n"
+    assert complaint == "interrupted; the same command goes on from the last checkpoint\n"
     assert time.monotonic() - sent < 20
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
     statuses = sorted(run.status for run in all_runs(home))
