@@ -124,7 +124,7 @@ def training(table: pd.DataFrame) -> Figure:
             )
             distance = "squared Fréchet distance"
             ax.set(title=optimizer, xlabel="steps of the generator", ylabel=distance)
-        axes[0].legend(fontsize=7, loc="upper right")
+        one_legend(figure, axes)
         return figure
 
 
