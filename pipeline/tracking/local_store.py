@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -30,8 +31,9 @@ SECONDS_TO_LET_GO = 5.0
 
 def uri_of(file: Path) -> str:
     """A database's address. Raises `UserError` for a path of which MLflow and SQLAlchemy would make another."""
-    if wrong := sorted(set("%?") & set(str(file))):
-        raise UserError(f"MLflow can't work in {file.parent}: its path holds {' and '.join(wrong)}; rename the folder")
+    if "?" in str(file) or unquote(str(file)) != str(file):
+        wrong = "?" if "?" in str(file) else "%"
+        raise UserError(f"MLflow can't work in {file.parent}: it would read {wrong} as another sign; rename the folder")
     return f"sqlite:///{file}"
 
 

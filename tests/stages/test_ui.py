@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def ui_of(
     """The UI, and what it has printed when it is ready."""
     command = [*before, sys.executable, "-m", "pipeline", "ui", f"--run.home={home}", f"--ui.port={port}"]
     variables = {**os.environ, **environment}
-    ui = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, env=variables)
+    # The tests themselves may have been started with nohup, which what they start would inherit.
+    heed = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    ui = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, env=variables, preexec_fn=heed)
     try:
         assert ui.stdout is not None
         printed = ""
