@@ -30,7 +30,8 @@ class SourceFile:
         if path.is_dir():
             digest = hashlib.sha256()
             for file in files_in(path):
-                digest.update(os.fsencode(f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n"))
+                line = f"{file.relative_to(path).as_posix()}\0{file_digest(file)}\n"
+                digest.update(line.encode(errors="surrogateescape"))
             return cls(str(path.resolve()), state, digest.hexdigest())
         return cls(str(path.resolve()), state, file_digest(path))
 
@@ -47,7 +48,7 @@ def state_of(path: Path) -> str:
     """What tells without reading that a file has changed: size and time; for a folder those of all files in it."""
     if path.is_dir():
         listing = "".join(f"{file.relative_to(path).as_posix()}\0{state_of(file)}\n" for file in files_in(path))
-        return hashlib.sha256(os.fsencode(listing)).hexdigest()
+        return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
     stat = path.stat()
     return f"{stat.st_size} bytes, {stat.st_mtime_ns} ns"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +80,7 @@ def run(config: Config) -> None:
     if options.out is not None:
         from pipeline.data.files import write_whole
 
-        write_whole(options.out, os.fsencode(table_of(predictions, options.form)))
+        write_whole(options.out, table_of(predictions, options.form).encode(errors="surrogateescape"))
         say(f"digits    {len(predictions):,} predictions written to {options.out}")
 
 

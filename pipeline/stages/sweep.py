@@ -105,8 +105,8 @@ def require_names(config: Config) -> None:
         require_known(name, BASELINES)
     for name in sorted({*sweep.models, *sweep.settings, *sweep.training_of}):
         require_network(name, DENOISING)
-    for name in sorted({*sweep.settings, *sweep.training_of} & set(BASELINES)):
-        raise UserError(f"{name} is not trained and has no settings: leave out what is set for it")
+    if untrained := sorted({*sweep.settings, *sweep.training_of} & set(BASELINES)):
+        raise UserError(f"{untrained[0]} is not trained and has no settings: leave out what is set for it")
 
 
 def experiment_name(manifest: Manifest, clip: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,13 @@ from pipeline.data.files import SourceFile, clean_up, state_of
 from pipeline.data.mnist_doubts import DOUBTED, doubted_in
 from pipeline.data.store import Images, ImageStore, write_store
 from pipeline.errors import UserError
+
+
+def test_a_file_may_have_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    before = state_of(tmp_path)
+    (tmp_path / os.fsdecode(b"\xe9t\xe9.png")).write_bytes(b"1")
+    assert state_of(tmp_path) != before
+    assert SourceFile.of(tmp_path, state_of(tmp_path)).sha256
 
 
 def some_images(count: int, seed: int = 0, classes: int = 3) -> Images:
